@@ -1,0 +1,118 @@
+"""The commands and their help; each hands over to a module of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.settings import declared_keys
+from models.errors import BouquetError
+
+_EXIT_CODES = """Exit codes: 0 the run finished; 1 the run failed, or died without saying why;
+2 configuration; 3 data; 4 model or adapter; 5 too few clients or nodes; 6 run directory;
+7 a client; 130 no longer followed (Ctrl-C), the run goes on."""
+
+main = typer.Typer(
+    name="bouquet",
+    help="Federated fine-tuning for clients that differ, on Flower.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # locals may hold a token
+)
+
+Words = Annotated[list[str] | None, typer.Argument(metavar="[PRESET|KEY=VALUE]...")]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("-c", "--config", metavar="FILE", help="TOML file, before the presets."),
+]
+
+
+@main.command(epilog=_EXIT_CODES)
+def run(
+    words: Words = None,
+    config: Files = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="SuperLink connection; else Flower's default."),
+    ] = None,
+    federation_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Passed to flwr, such as 'num-supernodes=8 client-resources-num-cpus=1'."
+        ),
+    ] = None,
+) -> None:
+    """Train: check the settings, run with Flower, follow, and tell how it ended.
+
+    PRESET is a name in conf/ or a TOML file; what stands later wins. KEY=VALUE sets one setting
+    (see 'bouquet settings') and wins over presets: bouquet run fedprox seed=7 num-clients=50
+    """
+    from app.cli.run import run_federation
+
+    console = Console()
+    with _errors_for_people():
+        code = run_federation(config or [], words or [], on, federation_config or [], console)
+    raise typer.Exit(code)
+
+
+@main.command(epilog="Exit codes: 0 done; 2 configuration; 3 data.")
+def partition(
+    words: Words = None,
+    config: Files = None,
+    out: Annotated[Path | None, typer.Option(metavar="PNG", help="Where the picture goes.")] = None,
+) -> None:
+    """Show how the data fall to the clients: a table and the label distribution as a picture.
+
+    PRESET is a name in conf/ or a TOML file; what stands later wins. KEY=VALUE sets one setting
+    and wins over presets: bouquet partition mnist dataset=/data/mnist
+    """
+    from app.cli.partition import show_partition
+
+    with _errors_for_people():
+        show_partition(config or [], words or [], out, Console())
+
+
+@main.command()
+def settings() -> None:
+    """List every setting with its default and what it allows."""
+    table = Table("setting", "default", "allowed", "what it does")
+    for key in declared_keys().values():
+        default = str(key.default).lower() if isinstance(key.default, bool) else str(key.default)
+        table.add_row(key.name, default, key.allowed, key.help)
+    Console().print(table)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bouquet {version('fedbouquet')}")
+        raise typer.Exit
+
+
+@main.callback()
+def _bouquet(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Federated fine-tuning for clients that differ, on Flower."""
+
+
+@contextmanager
+def _errors_for_people() -> Iterator[None]:
+    try:
+        yield
+    except BouquetError as error:
+        console = Console(file=sys.stderr)
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(error.code) from None

@@ -1,0 +1,59 @@
+"""Writing the adapter: a folder that PEFT loads, with a card that says what it is."""
+
+from __future__ import annotations
+
+from app.federation import Federation
+from app.report.model_card import model_card
+from app.run_directory import RunDirectory
+from app.settings import Settings
+from models.files import write_adapter
+from strategies.base import Strategy
+from strategies.rounds.record import RoundRecord
+
+
+def export_adapter(
+    directory: RunDirectory,
+    federation: Federation,
+    settings: Settings,
+    strategy: Strategy,
+    last: RoundRecord,
+) -> None:
+    """Write ``adapter/``, and ``base/`` where the base is embedded; nothing without a global model.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    federation : Federation
+    settings : Settings
+    strategy : Strategy
+        Trained.
+    last : RoundRecord
+        Its scores go into the card.
+    """
+    if not strategy.has_global_model:
+        return
+    base = settings.model
+    if federation.base.embedded:
+        base = str(directory.keep_base(federation.base.folder))
+    card = model_card(
+        {
+            "method": settings.strategy,
+            "dataset": settings.dataset,
+            "kind": federation.plan.kind,
+            "model": settings.model,
+            "labels": list(federation.plan.labels),
+            "num_clients": len(federation.roster),
+            "rounds": last.round,
+            "seed": settings.seed,
+            "base_path": "../base" if federation.base.embedded else settings.model,
+            "scores": {
+                key: value for key, value in {**last.server_metrics, **last.client_metrics}.items()
+            },
+        }
+    )
+    write_adapter(
+        directory.path / "adapter",
+        strategy.arrays,
+        federation.model.peft_config(base),
+        card,
+    )

@@ -1,0 +1,152 @@
+"""Opening a federation: greet the nodes, find the base, give out the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.serverapp import Grid
+
+from app.places import code_hash, state_folder
+from app.planning import Base, build, data_spec, find_base, make_plan
+from app.settings import Settings
+from clients.data import Examples, load_server_test
+from clients.plan import Plan
+from clients.preparation import make_preparation
+from clients.session import prepare
+from clients.training import Prepared, evaluate
+from models.adapted import AdaptedModel
+from models.checkpoint import TINY_VIT, pack_checkpoint
+from models.errors import ConfigurationError, DataError
+from models.schema import NamedArrays
+from strategies.pooled import POOLED_CLIENT
+from strategies.transport.client_grid import ClientGrid
+from strategies.transport.hello import Preparation, Registrar
+from strategies.transport.roster import Client, Roster
+
+
+@dataclass(frozen=True)
+class Federation:
+    """An open federation, ready for a strategy.
+
+    Attributes
+    ----------
+    grid : ClientGrid
+        Every client a node.
+    plan : Plan
+    base : Base
+    model : AdaptedModel
+        The server's copy.
+    initial : NamedArrays
+        The first adapter.
+    test : Prepared or None
+        The server's test set.
+    refused : mapping
+        Who cannot take part, and why.
+    """
+
+    grid: ClientGrid
+    plan: Plan
+    base: Base
+    model: AdaptedModel
+    initial: NamedArrays
+    test: Prepared | None
+    refused: Mapping[str, str]
+
+    @property
+    def roster(self) -> Roster:
+        """The clients known now."""
+        return self.grid.roster
+
+    def evaluate(self, arrays: NamedArrays) -> dict[str, float]:
+        """Return loss, accuracy and macro-F1 on the server's test set; empty without one."""
+        return {} if self.test is None else evaluate(self.model, self.test, arrays.vector).metrics
+
+    def add_pooled_client(self) -> None:
+        """Make all data reachable as one client, for the baseline that pools them.
+
+        Raises
+        ------
+        ConfigurationError
+            On real nodes, where nothing but adapters is shared.
+        """
+        able = [node for node in self.roster.nodes.values() if node.pools]
+        if not able:
+            raise ConfigurationError(
+                "baselines = 'global': only in simulation; on real nodes no machine has all data"
+            )
+        examples = sum(client.examples or 0 for client in self.roster)
+        tests = sum(client.test_examples or 0 for client in self.roster)
+        self.roster.add_virtual(Client(POOLED_CLIENT, able[0].id, examples, tests))
+
+
+def open_federation(grid: Grid, settings: Settings) -> Federation:
+    """Greet the nodes and prepare them.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's own.
+    settings : Settings
+
+    Raises
+    ------
+    ParticipationError
+        Too few clients in time.
+    DataError, ModelError, ConfigurationError
+        What nodes or server cannot use; says which and why.
+    """
+    state = state_folder(settings.state_dir)
+    bases = state / "bases"
+    spec = data_spec(settings)
+    registrar = Registrar(
+        grid,
+        {"data": spec.to_json(), "model": settings.model, "state-dir": str(state)},
+        code_hash(),
+        timeout=settings.node_wait_timeout,
+    )
+    registrar.gather(max(settings.quorum, settings.clients_per_round, 1))
+    kind = _one_kind(registrar.kinds)
+    labels = settings.labels or registrar.label_names
+    own_data = not all(node.pools for node in registrar.roster.nodes.values())
+    test = _server_test(settings, own_data)
+    base = find_base(settings, kind, bases, own_data)
+    model = build(settings, kind, labels, base)
+    plan = make_plan(settings, kind, labels, base, model)
+    ship = (lambda: pack_checkpoint(base.folder)) if settings.ships_model else None
+    registrar.prepare(Preparation(plan.to_json(), plan.hash, base.fingerprint, ship))
+    preparation = make_preparation(base.folder, plan.kind, dict(plan.model_args))
+    return Federation(
+        grid=ClientGrid(
+            grid,
+            registrar,
+            model.schema,
+            pack_bytes=settings.pack_bytes,
+            wire=settings.wire_dtype,
+        ),
+        plan=plan,
+        base=base,
+        model=model,
+        initial=model.arrays(),
+        test=prepare(test, labels, preparation) if test is not None else None,
+        refused=registrar.refused,
+    )
+
+
+def _one_kind(kinds: frozenset[str]) -> str:
+    if len(kinds) != 1:
+        raise DataError(f"the clients' data are of different kinds: {', '.join(sorted(kinds))}")
+    return next(iter(kinds))
+
+
+def _server_test(settings: Settings, own_data: bool) -> Examples | None:
+    """Return the server's test set; nodes with data of their own leave it only what it was given."""
+    if own_data and not settings.server_data_path:
+        return None
+    return load_server_test(data_spec(settings))
+
+
+def base_name(settings: Settings, folder: Path) -> str:
+    """Return how an adapter's configuration names its base: the setting, or the run's own copy."""
+    return str(folder) if settings.model == TINY_VIT else settings.model

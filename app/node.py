@@ -1,0 +1,330 @@
+"""A node's side: greeting, preparing, and running packs of clients.
+
+Top-level imports stay light: *hello* must not load torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.places import code_hash, state_folder
+from clients.data.spec import DataSpec
+from models.errors import BouquetError, ClientError, DataError, ModelError
+from models.files import write_text
+from models.messages import ClientResult, Options, PackHeader
+from models.schema import NamedArrays
+
+if TYPE_CHECKING:
+    from clients.plan import Plan
+    from clients.session import Session
+
+NodeConfig = Mapping[str, object]
+_sessions: dict[str, Session] = {}
+
+
+def is_simulated(node: NodeConfig) -> bool:
+    """Whether the node holds a share of a divided data set rather than data of its own."""
+    return "partition-id" in node and "data-path" not in node
+
+
+def own_site(node: NodeConfig) -> dict[str, str]:
+    """Return data path by client id, for a node with data of its own."""
+    if is_simulated(node):
+        return {}
+    path, client = str(node.get("data-path", "")), str(node.get("client-id", ""))
+    if not path:
+        raise DataError(
+            "this node has neither data-path nor partition-id; start flower-supernode with "
+            '--node-config \'client-id="hospital-a" data-path="/data/a"\''
+        )
+    if not Path(path).is_absolute():
+        raise DataError(f"data-path '{path}' is relative; give an absolute path")
+    return {client or Path(path).name: path}
+
+
+def own_state(node: NodeConfig, told: str) -> Path:
+    """Return the node's state folder; a simulated node takes the server's."""
+    own = str(node.get("state-dir", ""))
+    return state_folder(own or (told if is_simulated(node) else ""))
+
+
+def greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
+    """Answer *hello*: the node's clients and what it is.
+
+    Parameters
+    ----------
+    node : mapping
+        The node's configuration.
+    told : mapping
+        ``data`` (a DataSpec as JSON), ``model``, ``state-dir``.
+
+    Returns
+    -------
+    dict
+        ``clients`` (a card each), ``base`` (fingerprint, or None where it would have to be
+        shipped), ``shipped`` (bases here), ``workers``, ``persistent``, ``pools``, ``code``,
+        ``versions``; or ``error``.
+    """
+    try:
+        return _greet(node, told)
+    except BouquetError as error:
+        return {"error": str(error)}
+    except Exception as error:  # a node must answer whatever is wrong with it
+        return {"error": f"{type(error).__name__} while reading its data"}
+
+
+def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
+    from models.checkpoint import fingerprint, resolve_checkpoint
+
+    spec = DataSpec.from_json(told["data"])
+    state = own_state(node, told["state-dir"])
+    bases = state / "bases"
+    site = own_site(node)
+    base = None
+    # A base that is not here may still be shipped; preparing says what is wrong otherwise.
+    with contextlib.suppress(ModelError):
+        folder = resolve_checkpoint(told["model"], bases)
+        base = fingerprint(folder, bases) if folder else None
+    if site:
+        from clients.data.cards import site_card
+
+        cards = [site_card(spec, path, client, state / "cards") for client, path in site.items()]
+        if not _truthy(node.get("share-label-counts")):
+            cards = [{**card, "label_counts": None} for card in cards]
+    else:
+        from clients.data import describe_client, load_federation
+
+        federation = load_federation(spec)
+        mine = _own_share(federation.client_ids, node)
+        cards = [describe_client(federation.client(client)) for client in mine]
+    workers, persistent = _workers(node)
+    return {
+        "clients": cards,
+        "base": base,
+        "shipped": sorted(p.parent.name for p in bases.glob("*/config.json")),
+        "workers": workers,
+        "persistent": persistent,
+        "pools": not site,
+        "code": code_hash(),
+        "versions": {name: _version(name) for name in ("flwr", "torch", "transformers", "peft")},
+    }
+
+
+def _own_share(clients: tuple[str, ...], node: NodeConfig) -> list[str]:
+    index, count = int(str(node["partition-id"])), int(str(node["num-partitions"]))
+    mine = [client for i, client in enumerate(clients) if i % count == index]
+    if not mine:
+        raise DataError(
+            f"node {index} of {count} has no client: there are only {len(clients)} clients; "
+            f"start at most {len(clients)} nodes or raise num-clients"
+        )
+    return mine
+
+
+def _truthy(value: object) -> bool:
+    return str(value).lower() in {"1", "true", "yes"}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _cpus_given() -> int:
+    """CPUs that Ray gave this actor; 0 outside Ray."""
+    if "ray" not in sys.modules:
+        return 0
+    import ray
+
+    if not ray.is_initialized():
+        return 0
+    return int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
+
+
+def _workers(node: NodeConfig) -> tuple[int, bool]:
+    """Return how many messages this node can work on at once, and whether processes stay."""
+    cpus = _cpus_given()
+    if not cpus:
+        return 1, False
+    import ray
+
+    actors = int(ray.cluster_resources().get("CPU", cpus) // cpus)
+    return max(1, actors // int(str(node["num-partitions"]))), True
+
+
+# ---- preparing ---------------------------------------------------------------------------
+
+
+def get_ready(node: NodeConfig, told: str, plan_text: str, base: bytes | None) -> dict[str, object]:
+    """Answer *prepare*: keep the plan, and the base if one was sent.
+
+    Returns
+    -------
+    dict
+        ``base`` (the fingerprint found here) or ``error``.
+    """
+    from clients.plan import Plan
+    from models.checkpoint import fingerprint, resolve_checkpoint, unpack_checkpoint
+
+    try:
+        plan = Plan.from_json(plan_text)
+        state = own_state(node, told)
+        bases = state / "bases"
+        if base is not None:
+            unpack_checkpoint(base, plan.base, bases)
+        folder = resolve_checkpoint(plan.model, bases, plan.base)
+        if folder is None:
+            return {
+                "error": f"it has no base {plan.base} and none was sent; set ship-model='on', or "
+                "install the checkpoint on the node"
+            }
+        write_text(_plan_file(state, plan.hash), plan_text)
+        return {"base": fingerprint(folder, bases)}
+    except BouquetError as error:
+        return {"error": str(error)}
+    except Exception as error:  # as in `greet`
+        return {"error": f"{type(error).__name__} while preparing"}
+
+
+def _plan_file(state: Path, name: str) -> Path:
+    return state / "plans" / f"{name}.json"
+
+
+def session_for(node: NodeConfig, told: str, plan_hash: str) -> Session:
+    """Return this process's session of a plan, building it at first use.
+
+    Raises
+    ------
+    ClientError
+        ``unprepared`` where the plan is not here.
+    """
+    if plan_hash not in _sessions:
+        from clients.plan import Plan
+
+        state = own_state(node, told)
+        file = _plan_file(state, plan_hash)
+        if len(plan_hash) != 16 or not plan_hash.isalnum() or not file.is_file():
+            raise ClientError("unprepared", "the node does not have this plan")
+        open_session(Plan.from_json(file.read_text()), node, state)
+    return _sessions[plan_hash]
+
+
+def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
+    """Build the session of a plan and let go of any other."""
+    cpus = _cpus_given()
+    if cpus:
+        os.environ["OMP_NUM_THREADS"] = str(cpus)
+    import torch
+
+    from app.registry import registry
+    from clients.session import Session
+
+    if not plan.threads and cpus:
+        torch.set_num_threads(cpus)
+    registry().install_objectives()
+    _sessions.clear()
+    _sessions[plan.hash] = Session(plan, state / "bases", own_site(node))
+    return _sessions[plan.hash]
+
+
+# ---- packs -------------------------------------------------------------------------------
+
+
+def run_pack(
+    node: NodeConfig, told: str, pack: PackHeader, action: str, *, share_text: bool
+) -> list[ClientResult]:
+    """Run one action for each client of a pack; a client that fails costs only its own entry."""
+    try:
+        session = session_for(node, told, pack.plan)
+        request = pack.open(session.schemas)
+    except BouquetError as error:
+        failure = _failure(error, share_text)
+        return [ClientResult(client, error=failure) for client in pack.clients]
+    results = []
+    for index, client in enumerate(request.clients):
+        arrays, options = request.of(index)
+        try:
+            done = run_client(session, client, arrays, request.server_round, options, action)
+        except Exception as error:  # one client's failure is its own
+            done = ClientResult(client, error=_failure(error, share_text))
+        results.append(done)
+    return results
+
+
+def _failure(error: Exception, share_text: bool) -> tuple[str, str]:
+    if isinstance(error, ClientError):
+        return error.code_name, error.detail[:200]
+    own = isinstance(error, BouquetError)
+    text = f"{type(error).__name__}: {error}" if own or share_text else type(error).__name__
+    return "client-app", text[:200]
+
+
+def run_client(
+    session: Session,
+    client: str,
+    arrays: NamedArrays,
+    server_round: int,
+    options: Options,
+    action: str,
+) -> ClientResult:
+    """Train or evaluate one client."""
+    if action == "train":
+        done = session.train(client, arrays, server_round, options)
+        return ClientResult(
+            client,
+            num_examples=len(session.part(client, "train")),
+            metrics={"train_loss": done.loss},
+            arrays=NamedArrays(session.model.schema, done.vector),
+        )
+    found = session.evaluate(client, arrays)
+    groups = {c: {v: list(n) for v, n in values.items()} for c, values in found.groups.items()}
+    notes = {"groups": groups} if groups else {}
+    return ClientResult(client, found.examples, found.metrics, notes)
+
+
+def shares_error_text(node: NodeConfig) -> bool:
+    """Whether a failure's own words may leave the node: always in simulation, else if it says."""
+    return is_simulated(node) or _truthy(node.get("share-error-text"))
+
+
+def answer(content: Mapping[str, object]) -> str:
+    """Write a query's answer as JSON."""
+    return json.dumps(content)
+
+
+# ---- plain strategies --------------------------------------------------------------------
+
+
+def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[Session, str]:
+    """Return the session of a run without our server half, and this node's one client.
+
+    Raises
+    ------
+    DataError
+        The node has several clients, so a message without a client list says too little.
+    """
+    from app.planning import plan_alone
+    from app.registry import registry
+    from app.settings import parse_run_config
+
+    settings = parse_run_config(run_config, registry())
+    state = own_state(node, str(run_config.get("state-dir", "")))
+    plan, clients = plan_alone(settings, state, own_site(node))
+    if not own_site(node):
+        clients = tuple(_own_share(clients, node))
+    if len(clients) != 1:
+        raise DataError(
+            f"this node has {len(clients)} clients, and the message names none; start one node a "
+            "client, or let the server address clients through a ClientGrid"
+        )
+    session = _sessions.get(plan.hash) or open_session(plan, node, state)
+    return session, clients[0]

@@ -1,0 +1,216 @@
+"""From settings to what both halves must agree on: the data, the base, the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from app.settings import Settings
+from clients.data import (
+    DataSpec,
+    Examples,
+    load_federation,
+    load_public,
+    load_site,
+    order_labels,
+    public_share,
+)
+from clients.plan import Plan, Recipe
+from models.checkpoint import TINY_VIT, fingerprint, resolve_checkpoint
+from models.errors import DataError, ModelError
+from models.tasks import Kind
+
+if TYPE_CHECKING:
+    from models.adapted import AdaptedModel
+
+Pairs = tuple[tuple[str, object], ...]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A resolved base model.
+
+    Attributes
+    ----------
+    folder : Path
+    fingerprint : str
+    embedded : bool
+        Whether it was made here and exists nowhere else.
+    """
+
+    folder: Path
+    fingerprint: str
+    embedded: bool
+
+
+def data_spec(settings: Settings) -> DataSpec:
+    """Return the part of the settings that concerns data."""
+    return DataSpec(
+        dataset=settings.dataset,
+        text_column=settings.text_column,
+        image_column=settings.image_column,
+        label_column=settings.label_column,
+        group_columns=settings.group_columns,
+        partition=settings.partition,
+        partition_args=_pairs(settings.partition_args),
+        num_clients=settings.num_clients,
+        partition_seed=settings.partition_seed,
+        test_fraction=settings.test_fraction,
+        public_data=settings.public_data,
+        needs_public=settings.model == TINY_VIT and public_share(settings.public_data) is not None,
+        server_data_path=settings.server_data_path,
+        labels=settings.labels,
+    )
+
+
+def recipe(settings: Settings) -> Recipe:
+    """Return the part of the settings that concerns local training."""
+    return Recipe(
+        local_epochs=settings.local_epochs,
+        local_steps=settings.local_steps,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        optimizer=settings.optimizer,
+        optimizer_args=cast(tuple[tuple[str, float], ...], _pairs(settings.optimizer_args)),
+    )
+
+
+def _pairs(arguments: object) -> Pairs:
+    return tuple(sorted(dict(arguments).items()))  # type: ignore[call-overload]
+
+
+def find_base(
+    settings: Settings, kind: str, bases: Path, own_data: bool, public: Examples | None = None
+) -> Base:
+    """Find the base model, pretraining the embedded one if it is new.
+
+    Parameters
+    ----------
+    settings : Settings
+    kind : str
+        Of the clients' data.
+    bases : Path
+    own_data : bool
+        Whether nodes hold data of their own, so that `dataset` says nothing of them.
+    public : Examples, optional
+        Public examples, where they were loaded already.
+
+    Raises
+    ------
+    ModelError
+        The base is not to be had, or does not fit the data.
+    """
+    if settings.model != TINY_VIT:
+        folder = resolve_checkpoint(settings.model, bases)
+        if folder is None:
+            raise ModelError(f"model '{settings.model}' is not on this machine")
+        return Base(folder, fingerprint(folder, bases), False)
+    if kind != "image":
+        raise ModelError(
+            f"model 'tiny-vit' takes images, and the clients' data are {kind}; name a text model: "
+            "model='pkg:PACKAGE/PATH', an absolute folder or a Hugging Face name"
+        )
+    folder = _pretrain(settings, bases, public or _public_images(settings, own_data))
+    return Base(folder, folder.name, True)
+
+
+def _public_images(settings: Settings, own_data: bool) -> Examples:
+    spec = data_spec(settings)
+    given = public_share(settings.public_data) is None and settings.public_data
+    public = load_public(spec) if given or not own_data else None
+    if public is None:
+        # Nodes with data of their own leave the server without any: the embedded digits do.
+        public = load_federation(DataSpec(partition="iid", partition_args=())).pooled().train
+    return public
+
+
+def _pretrain(settings: Settings, bases: Path, public: Examples) -> Path:
+    import torch
+
+    from clients.preparation import ImagePreparation
+    from models.tiny_vit import IMAGE_SIZE, image_processor, pretrained
+
+    first = public.inputs([0])[0]
+    channels = 1 if first.mode in ("1", "L", "I", "I;16", "F") else 3
+    preparation = ImagePreparation(image_processor(), channels, IMAGE_SIZE)
+    labels = order_labels(public.label_counts())
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same bits whatever the number of cores
+    try:
+        return pretrained(
+            preparation.normalised(public),
+            public.label_ids(labels),
+            tuple(labels),
+            settings.partition_seed,
+            bases,
+        )
+    finally:
+        torch.set_num_threads(before)
+
+
+def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) -> AdaptedModel:
+    """Build the server's copy of the model that clients train."""
+    from clients.session import assemble, choose_device
+
+    if len(labels) < 2:
+        raise DataError(f"there is only one class ({', '.join(labels)}); nothing to learn")
+    return assemble(
+        base.folder,
+        kind=cast(Kind, kind),
+        labels=labels,
+        base=base.fingerprint,
+        adapter=settings.adapter,
+        adapter_args=dict(settings.adapter_args),
+        seed=settings.seed,
+        device=choose_device(settings.device),
+    )
+
+
+def make_plan(
+    settings: Settings, kind: str, labels: tuple[str, ...], base: Base, model: AdaptedModel
+) -> Plan:
+    """Write the plan that nodes are given."""
+    return Plan(
+        data=data_spec(settings),
+        kind=cast(Kind, kind),
+        labels=labels,
+        model=settings.model,
+        model_args=_pairs(settings.model_args),
+        base=base.fingerprint,
+        adapter=settings.adapter,
+        adapter_args=_pairs(settings.adapter_args),
+        schema=model.schema.to_json(),
+        recipe=recipe(settings),
+        objective=settings.objective or "cross-entropy",
+        objective_args=_pairs(settings.objective_args),
+        seed=settings.seed,
+        device=settings.device,
+        threads=settings.threads,
+    )
+
+
+def plan_alone(
+    settings: Settings, state: Path, sites: dict[str, str]
+) -> tuple[Plan, tuple[str, ...]]:
+    """Make the plan on the node itself, for a server that does not send one.
+
+    Returns
+    -------
+    Plan
+    tuple of str
+        All clients of the data set, or the node's own.
+    """
+    spec = data_spec(settings)
+    if sites:
+        own = [load_site(spec, path, client) for client, path in sites.items()]
+        kind = own[0].train.columns.kind
+        names = {n for data in own for part in (data.train, data.test) for n in part.label_counts()}
+        labels, clients = tuple(order_labels(names)), tuple(sites)
+    else:
+        federation = load_federation(spec)
+        kind = federation.columns.kind
+        labels, clients = federation.label_names, federation.client_ids
+    labels = settings.labels or labels
+    base = find_base(settings, kind, state / "bases", bool(sites))
+    return make_plan(settings, kind, labels, base, build(settings, kind, labels, base)), clients

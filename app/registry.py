@@ -1,0 +1,165 @@
+"""The registry: every method by name, built in or from an installed package.
+
+A method is a server half and, where it has one, the local objective that belongs to it; the two
+are registered together, so they cannot drift apart. Packages name theirs in the entry-point group
+``fedbouquet.methods``; each entry point loads to a `Method`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from clients.data import validate_partition
+from clients.objectives import OBJECTIVES, Objective
+from models.adapters import ADAPTERS, adapter_errors, option_errors
+from models.errors import ConfigurationError, nearest
+from strategies.base import Strategy, Wrapper
+from strategies.fedavg import FedAvg
+from strategies.fedopt import FedOpt
+from strategies.local import Local
+from strategies.pooled import Pooled
+
+GROUP = "fedbouquet.methods"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: its two halves under one name.
+
+    Attributes
+    ----------
+    name : str
+        As written in ``strategy``.
+    strategy : type of Strategy
+    paper : str
+        Where it comes from.
+    objective : str
+        Name of the local objective that belongs to it; empty leaves it to the settings.
+    objectives : mapping of str to type of Objective
+        Objectives that the method brings along.
+    """
+
+    name: str
+    strategy: type[Strategy]
+    paper: str
+    objective: str = ""
+    objectives: Mapping[str, type[Objective]] | None = None
+
+
+_MCMAHAN = "McMahan et al., AISTATS 2017, https://arxiv.org/abs/1602.05629"
+BUILT_IN = (
+    Method("fedavg", FedAvg, _MCMAHAN),
+    Method("fedopt", FedOpt, "Reddi et al., ICLR 2021, https://arxiv.org/abs/2003.00295"),
+    Method("local", Local, "baseline"),
+)
+BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}
+
+
+class Registry:
+    """Methods, objectives, adapters and partitions by name; checks their options.
+
+    Parameters
+    ----------
+    methods : iterable of Method
+    entry_points : iterable of importlib.metadata.EntryPoint
+        Of installed packages; a broken one is kept with its reason in `broken`.
+    """
+
+    def __init__(
+        self,
+        methods: Iterable[Method] = BUILT_IN,
+        entry_points: Iterable[importlib.metadata.EntryPoint] = (),
+    ) -> None:
+        self._methods = {method.name: method for method in methods}
+        self.broken: dict[str, str] = {}
+        for point in entry_points:
+            try:
+                found = point.load()
+            except Exception as error:  # a plug-in may fail in any way; the rest must work
+                self.broken[point.name] = f"{type(error).__name__}: {error}"
+                continue
+            if not isinstance(found, Method):
+                self.broken[point.name] = f"is a {type(found).__name__}, not a Method"
+            elif found.name in self._methods:
+                self.broken[point.name] = f"the name '{found.name}' is taken"
+            else:
+                self._methods[found.name] = found
+        self._objectives = dict(OBJECTIVES)
+        for method in self._methods.values():
+            self._objectives.update(method.objectives or {})
+
+    def __getitem__(self, name: str) -> Method:
+        if name not in self._methods:
+            raise ConfigurationError(f"strategy = '{name}': {nearest(name, self._methods)}")
+        return self._methods[name]
+
+    def install_objectives(self) -> None:
+        """Make the objectives of installed packages known to this process's clients."""
+        OBJECTIVES.update(self._objectives)
+
+    def compose(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> Strategy:
+        """Build ``outer > inner`` with each method's options.
+
+        Raises
+        ------
+        ConfigurationError
+            An impossible pair.
+        """
+        *outer, last = names
+        innermost = self[last].strategy
+        if issubclass(innermost, Wrapper):
+            raise ConfigurationError(
+                f"strategy: '{last}' wraps another method; write '{last} > fedavg'"
+            )
+        strategy = innermost(**options.get(last, {}))
+        for name in reversed(outer):
+            wrapper = self[name].strategy
+            if not issubclass(wrapper, Wrapper):
+                raise ConfigurationError(f"strategy: '{name}' does not wrap another method")
+            strategy = wrapper(strategy, **options.get(name, {}))
+        return strategy
+
+    # ---- what the settings ask -----------------------------------------------------------
+
+    def method_names(self) -> Collection[str]:
+        """Names usable in ``strategy``."""
+        return self._methods.keys()
+
+    def is_wrapper(self, name: str) -> bool:
+        """Say whether a method wraps another one."""
+        return self[name].strategy.wraps
+
+    def option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check a method's options."""
+        return option_errors(self[name].strategy.Options, options)
+
+    def objective_names(self) -> Collection[str]:
+        """Names usable in ``objective``."""
+        return self._objectives.keys()
+
+    def objective_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check an objective's options."""
+        return option_errors(self._objectives[name], options)
+
+    def adapter_names(self) -> Collection[str]:
+        """Names usable in ``adapter``."""
+        return ADAPTERS.keys()
+
+    def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check an adapter's options."""
+        return adapter_errors(name, options)
+
+    def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check a partition's name and its arguments."""
+        return validate_partition(name, dict(options))
+
+
+@functools.cache
+def registry() -> Registry:
+    """Return the registry of this process, plug-ins included."""
+    return Registry(BUILT_IN, importlib.metadata.entry_points(group=GROUP))

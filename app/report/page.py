@@ -1,0 +1,265 @@
+"""``report.html``: one file that says everything about a run and asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.report.markup import Child, Html, element, escape, join, table
+from app.report.page_style import STYLE
+from app.report.record import ClientRow, RunRecord, safe
+from app.report.scores import (
+    Score,
+    baseline_words,
+    headline,
+    score_after,
+    scores,
+    totals,
+)  # fmt: skip
+from app.report.wording import (
+    UNKNOWN,
+    arguments,
+    count,
+    counted,
+    data_in_words,
+    difference,
+    duration,
+    method_in_words,
+    number,
+    percent,
+    points,
+    size,
+)  # fmt: skip
+
+_ROWS_SHOWN_OPEN = 50
+_MOST_REFUSED = 500
+# The browser itself then keeps the page from loading or running anything.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot as the page shows it: the PNG, what it is for someone who cannot see it, a caption."""
+
+    name: str
+    png: bytes
+    description: str
+    caption: str
+
+
+def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
+    """Return the whole page as text."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
+        element("title", f"{record.name} · Bouquet"),
+        element("style", Html(STYLE)),
+    )
+    main = element(
+        "main",
+        _top(record),
+        _tiles(record),
+        _scores(record),
+        element("h2", "Pictures"),
+        *(_figure(picture) for picture in pictures),
+        _clients(record),
+        _refused(record),
+        _configuration(record),
+        _foot(record),
+    )
+    return "<!doctype html>\n" + element("html", head, element("body", main), lang="en") + "\n"
+
+
+def _top(record: RunRecord) -> Html:
+    state = safe(str(record.status.get("state", "")))
+    message = safe(str(record.status.get("message", "")))
+    alert = None
+    if state and state != "finished":
+        words = "This run failed." if state == "failed" else f"This run is not over ({state})."
+        alert = element("p", element("strong", words), " ", message, class_="alert")
+    return join(
+        element("h1", record.name),
+        element("p", "Federated fine-tuning with Bouquet", class_="muted"),
+        alert,
+        element("p", element("strong", "Method. "), method_in_words(record)),
+        element("p", element("strong", "Data. "), data_in_words(record)),
+    )
+
+
+def _tiles(record: RunRecord) -> Html:
+    known = {score.key: score for score in scores(record)}
+    spent = totals(record)
+    tiles: list[Html] = []
+    for key, name in (
+        ("accuracy", "Server accuracy"),
+        ("client_accuracy_mean", "Mean client"),
+        ("client_accuracy_median", "Median client"),
+        ("client_accuracy_worst_decile", "Worst decile"),
+        ("client_accuracy_worst", "Worst client"),
+    ):
+        score = known.get(key)
+        if score is not None and score.after is not None:
+            tiles.append(_tile(name, percent(score.after), _gain(score, " over base")))
+    tiles += [_tile_over(record, name) for name in record.baselines]
+    moved = f"{size(spent.bytes_up)} up, {size(spent.bytes_down)} down"
+    tiles.append(_tile("Bytes moved", size(spent.bytes_up + spent.bytes_down), moved))
+    each = f"{counted(spent.rounds, 'round')}"
+    if spent.rounds:
+        each += f", {duration(spent.seconds / spent.rounds)} each"
+    tiles.append(_tile("Time", duration(spent.seconds), each))
+    refused = counted(spent.rejected, "refusal") if spent.rejected else "none refused"
+    tiles.append(_tile("Clients", count(record.size), refused))
+    return element("div", *tiles, class_="tiles")
+
+
+def _tile(name: str, value: str, note: Child) -> Html:
+    return element(
+        "div",
+        element("div", name, class_="name"),
+        element("div", value, class_="value"),
+        element("div", note, class_="note"),
+        class_="tile",
+    )
+
+
+def _tile_over(record: RunRecord, baseline: str) -> Html:
+    """Compare with one baseline on the score that both sides know."""
+    other = record.baselines[baseline]
+    choices = (headline(record), "client_accuracy_mean")
+    key = next((k for k in choices if score_after(other, k) is not None), choices[-1])
+    own, reached = score_after(record, key), score_after(other, key)
+    gain = None if own is None or reached is None else own - reached
+    where = "server" if key == "accuracy" else "client mean"
+    value = element("span", points(gain), class_=_side(gain)) if gain is not None else UNKNOWN
+    note = f"{where}, which reached {percent(reached)}"
+    return element(
+        "div",
+        element("div", f"Over {baseline_words(baseline)}", class_="name"),
+        element("div", value, class_="value"),
+        element("div", note, class_="note"),
+        class_="tile",
+    )
+
+
+def _gain(score: Score, after: str = "") -> Html:
+    if score.change is None:
+        return escape(UNKNOWN)
+    text = points(score.change) if score.unit == "percent" else difference(score.change)
+    # Less loss is better; a spread is neither good nor bad by itself.
+    better = -score.change if score.key == "loss" else score.change
+    side = "" if score.key == "client_accuracy_std" else _side(better)
+    return join(element("span", text, class_=side) if side else text, after)
+
+
+def _side(gain: float | None) -> str:
+    return "muted" if not gain else ("good" if gain > 0 else "bad")
+
+
+def _scores(record: RunRecord) -> Html | None:
+    rows = scores(record)
+    if not rows:
+        return None
+    names = list(record.baselines)
+    last = max((line.number for line in record.rounds), default=0)
+    head = ["Score", "Before", f"After {counted(last, 'round')}", "Change"]
+    body: list[list[Child]] = []
+    for row in rows:
+        write = percent if row.unit == "percent" else number
+        others = [write(row.baselines.get(name)) for name in names]
+        body.append([row.label, write(row.before), write(row.after), _gain(row), *others])
+    return join(
+        element("h2", "Scores"),
+        table([*head, *(_capital(baseline_words(name)) for name in names)], body, numeric_from=1),
+    )
+
+
+def _figure(picture: Picture) -> Html:
+    data = base64.b64encode(picture.png).decode("ascii")
+    source = f"data:image/png;base64,{data}"
+    image = element("img", src=source, alt=picture.description, loading="lazy")
+    caption = element("figcaption", picture.caption) if picture.caption else None
+    return element("figure", image, caption, id=picture.name)
+
+
+def _clients(record: RunRecord) -> Html | None:
+    if not record.clients:
+        return None
+    columns: Mapping[str, list[Child]] = {
+        "Node": [row.node for row in record.clients],
+        "Concept": [row.concept for row in record.clients],
+    }
+    extra = {name: cells for name, cells in columns.items() if any(cells)}
+    head = ["Client", *extra, "Examples", "Test", "Rounds", "Before", "After", "Change", "Up",
+            "Down", "Refused"]  # fmt: skip
+    rows: list[list[Child]] = [
+        [row.client, *(cells[place] for cells in extra.values()), *_cells(row)]
+        for place, row in enumerate(record.clients)
+    ]
+    built = table(head, rows, numeric_from=1 + len(extra))
+    if len(rows) <= _ROWS_SHOWN_OPEN:
+        return join(element("h2", "Clients"), built)
+    summary = element("summary", f"All {counted(len(rows), 'client')}")
+    return join(element("h2", "Clients"), element("details", summary, built))
+
+
+def _cells(row: ClientRow) -> list[Child]:
+    change = None if row.before is None or row.after is None else row.after - row.before
+    written = element("span", points(change), class_=_side(change)) if change else points(change)
+    return [
+        count(row.examples), count(row.test_examples), count(row.rounds), percent(row.before),
+        percent(row.after), written, size(row.bytes_up), size(row.bytes_down), count(row.rejected),
+    ]  # fmt: skip
+
+
+def _refused(record: RunRecord) -> Html:
+    title = element("h2", "Refused replies")
+    entries = record.rejected
+    if not entries:
+        return join(title, element("p", "No reply was refused.", class_="muted"))
+    reasons = Counter(entry.code for entry in entries).most_common()
+    said = ", ".join(f"{code}: {times:,}" for code, times in reasons)
+    shown = entries[:_MOST_REFUSED]
+    rows: list[list[Child]] = [[e.client, e.code, e.detail, count(e.round)] for e in shown]
+    more = None
+    if len(shown) < len(entries):
+        words = f"The first {len(shown):,} of {len(entries):,}; all are in metrics.jsonl."
+        more = element("p", words, class_="muted")
+    heads = ["Client", "Reason", "Detail", "Round"]
+    return join(title, element("p", said), more, table(heads, rows, numeric_from=3))
+
+
+def _configuration(record: RunRecord) -> Html | None:
+    if not record.config:
+        return None
+    rows: list[list[Child]] = [
+        [key, arguments(value) if isinstance(value, Mapping) else _written(value)]
+        for key, value in record.config.items()
+    ]
+    built = table(["Setting", "Value"], rows, numeric_from=2, class_="config")
+    summary = element("summary", f"All {counted(len(rows), 'setting')}, as resolved")
+    return join(element("h2", "Configuration"), element("details", summary, built, open=""))
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return '""' if value == "" else str(value)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _foot(record: RunRecord) -> Html:
+    return element(
+        "footer",
+        "Before: the base model before any training. Worst decile: the tenth of the clients that "
+        "fare worst. pp: percentage points. The numbers come from ",
+        element("code", "metrics.jsonl"), " and ", element("code", "clients.csv"),
+        " beside this page; ", element("code", "adapter/"),
+        " holds the trained adapter in PEFT format. Made by Bouquet.",
+    )  # fmt: skip

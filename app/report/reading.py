@@ -1,0 +1,180 @@
+"""Reading a run directory back, tolerant of what an unfinished run has not written yet.
+
+Text in these files comes from other people's machines. It is cleaned here, once, so that nothing
+behind this file meets a control character, a terminal escape or half a surrogate pair.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.report.record import (
+    SCORES,
+    ClientRow,
+    Groups,
+    GroupScore,
+    Rejection,
+    Round,
+    RunRecord,
+    clean,
+)
+from models.errors import RunDirectoryError
+
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Read a run directory.
+
+    Parameters
+    ----------
+    run_dir : Path
+        What the run left behind. Only ``metrics.jsonl`` or ``config.toml`` has to be there.
+
+    Raises
+    ------
+    RunDirectoryError
+        The folder is no run directory, or one of its files cannot be understood.
+    """
+    if not any((run_dir / name).is_file() for name in ("metrics.jsonl", "config.toml")):
+        raise RunDirectoryError(
+            f"{run_dir} is no run directory: neither metrics.jsonl nor config.toml is in it. "
+            "Give the folder that the run printed at its start."
+        )
+    labels = _read_object(run_dir / "labels.json")
+    named = labels.get("labels")
+    counts = labels.get("clients")
+    return RunRecord(
+        directory=run_dir,
+        config=_read_config(run_dir / "config.toml"),
+        status=_read_object(run_dir / "status.json"),
+        rounds=_read_rounds(run_dir / "metrics.jsonl"),
+        clients=_read_clients(run_dir / "clients.csv"),
+        labels=tuple(clean(str(name)) for name in named) if isinstance(named, list) else (),
+        label_counts={
+            clean(client): {clean(label): _whole(n) or 0 for label, n in row.items()}
+            for client, row in (counts.items() if isinstance(counts, dict) else ())
+            if isinstance(row, dict)
+        },
+        baselines=_read_baselines(run_dir / "baselines"),
+    )
+
+
+def _read_baselines(folder: Path) -> dict[str, RunRecord]:
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {clean(p.name): read_run(p) for p in found if (p / "metrics.jsonl").is_file()}
+
+
+def _read_config(path: Path) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{path} is not valid TOML: {error}") from error
+
+
+def _read_object(path: Path) -> Mapping[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunDirectoryError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise RunDirectoryError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def _read_rounds(path: Path) -> tuple[Round, ...]:
+    lines = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
+    rounds: dict[int, Round] = {}
+    for position, line in enumerate(lines, start=1):
+        try:
+            content = json.loads(line) if line.strip() else None
+        except json.JSONDecodeError as error:
+            if position == len(lines):  # a server killed while writing leaves half a last line
+                break
+            raise RunDirectoryError(f"{path}, line {position}: not valid JSON: {error}") from error
+        if isinstance(content, dict):
+            one = _round(content, default=position - 1)
+            rounds[one.number] = one  # a resumed run may write a round again: the newest counts
+    return tuple(rounds[number] for number in sorted(rounds))
+
+
+def _round(content: Mapping[str, object], default: int) -> Round:
+    number = _whole(content.get("round"))
+    number = default if number is None else number
+    scores = {name: _number(content.get(name)) for name in SCORES}
+    rejected = content.get("rejected")
+    return Round(
+        number=number,
+        scores={name: value for name, value in scores.items() if value is not None},
+        groups=_groups(content.get("groups")),
+        bytes_up=_whole(content.get("bytes_up")) or 0,
+        bytes_down=_whole(content.get("bytes_down")) or 0,
+        seconds=_number(content.get("seconds")) or 0.0,
+        asked=_whole(content.get("clients_asked")) or 0,
+        answered=_whole(content.get("clients_answered")) or 0,
+        rejected=tuple(
+            _rejection(entry, number)
+            for entry in (rejected if isinstance(rejected, list) else ())
+            if isinstance(entry, dict)
+        ),
+    )
+
+
+def _rejection(entry: Mapping[str, object], number: int) -> Rejection:
+    said = _whole(entry.get("round"))
+    client, code, detail = (clean(str(entry.get(k) or "")) for k in ("client", "code", "detail"))
+    return Rejection(client, number if said is None else said, code or "unknown", detail)
+
+
+def _groups(content: object) -> Groups:
+    columns: dict[str, dict[str, GroupScore]] = {}
+    for column, values in content.items() if isinstance(content, dict) else ():
+        for value, said in values.items() if isinstance(values, dict) else ():
+            accuracy = _number(said.get("accuracy")) if isinstance(said, dict) else None
+            if accuracy is not None:
+                score = GroupScore(accuracy, _whole(said.get("examples")) or 0)
+                columns.setdefault(clean(column), {})[clean(value)] = score
+    return columns
+
+
+def _read_clients(path: Path) -> tuple[ClientRow, ...]:
+    if not path.is_file():
+        return ()
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return tuple(_client(row) for row in csv.DictReader(file))
+
+
+def _client(row: Mapping[str, str | None]) -> ClientRow:
+    return ClientRow(
+        client=clean(row.get("client") or ""),
+        node=clean(row.get("node") or ""),
+        examples=_whole(row.get("examples")),
+        test_examples=_whole(row.get("test_examples")),
+        concept=clean(row.get("concept") or ""),
+        rounds=_whole(row.get("rounds")),
+        before=_number(row.get("accuracy_before")),
+        after=_number(row.get("accuracy_after")),
+        bytes_up=_whole(row.get("bytes_up")),
+        bytes_down=_whole(row.get("bytes_down")),
+        rejected=_whole(row.get("rejected")),
+    )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else round(number)

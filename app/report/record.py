@@ -1,0 +1,164 @@
+"""What a run left behind, typed: rounds, clients, label counts, baselines."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+Groups: TypeAlias = Mapping[str, Mapping[str, "GroupScore"]]
+
+SCORES = (
+    "train_loss",
+    "loss",
+    "accuracy",
+    "macro_f1",
+    "client_accuracy_mean",
+    "client_accuracy_median",
+    "client_accuracy_std",
+    "client_accuracy_worst",
+    "client_accuracy_worst_decile",
+    "client_loss_mean",
+    "client_macro_f1_mean",
+)
+"""Names of the numbers that a line of ``metrics.jsonl`` may hold or leave null."""
+
+_LONGEST_TEXT = 400
+# A bidirectional override turns the reading order of everything after it, in a page or a terminal.
+_TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """One reply that was refused, and why."""
+
+    client: str
+    round: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class GroupScore:
+    """Accuracy in [0, 1] over the examples of one value of a group column."""
+
+    accuracy: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One line of ``metrics.jsonl``; round 0 is the model before any training.
+
+    ``scores`` holds the finite numbers only, by the names in `SCORES`.
+    """
+
+    number: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+    groups: Groups = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+    asked: int = 0
+    answered: int = 0
+    rejected: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClientRow:
+    """One line of ``clients.csv``; None where the cell was empty."""
+
+    client: str
+    node: str
+    examples: int | None
+    test_examples: int | None
+    concept: str
+    rounds: int | None
+    before: float | None
+    after: float | None
+    bytes_up: int | None
+    bytes_down: int | None
+    rejected: int | None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything the report says, as it stands in one run directory.
+
+    Attributes
+    ----------
+    config : mapping of str to object
+        Resolved settings under their kebab-case keys.
+    rounds : tuple of Round
+        In order, round 0 first where it was written.
+    label_counts : mapping of str to mapping of str to int
+        Examples by label for the clients that share their counts.
+    baselines : mapping of str to RunRecord
+        Runs compared with this one, by name.
+    """
+
+    directory: Path
+    config: Mapping[str, object]
+    status: Mapping[str, object]
+    rounds: tuple[Round, ...]
+    clients: tuple[ClientRow, ...]
+    labels: tuple[str, ...] = ()
+    label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    baselines: Mapping[str, RunRecord] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The run's name: the setting, or what its directory is called."""
+        return self.text("run-name") or clean(self.directory.name)
+
+    @property
+    def rejected(self) -> tuple[Rejection, ...]:
+        """All refused replies, in order of rounds."""
+        return tuple(entry for line in self.rounds for entry in line.rejected)
+
+    @property
+    def size(self) -> int:
+        """Number of clients: those with a row of their own, or the most that were asked."""
+        return len(self.clients) or max((line.asked for line in self.rounds), default=0)
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return a setting as text, or `default` where it is missing or empty."""
+        value = self.config.get(key)
+        return default if value in (None, "") else safe(str(value))
+
+    def series(self, score: str) -> tuple[list[int], list[float]]:
+        """Return the rounds that know a score, and their scores."""
+        known = [(line.number, line.scores[score]) for line in self.rounds if score in line.scores]
+        return [number for number, _ in known], [value for _, value in known]
+
+    def before(self, score: str) -> float | None:
+        """Return a score of round 0, the model before training."""
+        start = next((line for line in self.rounds if line.number == 0), None)
+        return None if start is None else start.scores.get(score)
+
+    def after(self, score: str) -> float | None:
+        """Return a score's newest value, or None where no trained model was scored."""
+        known = [line.scores[score] for line in self.rounds if line.number and score in line.scores]
+        return known[-1] if known else None
+
+
+def safe(text: str) -> str:
+    """Put text on one line and replace what could break a page, a picture or a terminal."""
+    return "".join(
+        "\ufffd" if c in _TURNS_TEXT or unicodedata.category(c) in ("Cc", "Cs") else c
+        for c in text.replace("\n", " ").replace("\t", " ")
+    )
+
+
+def clean(text: str) -> str:
+    """Make text from another machine safe, and cut what is longer than a reader would read."""
+    cut = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+    return safe(cut)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of at least one value."""
+    return math.fsum(values) / len(values)

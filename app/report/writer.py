@@ -1,0 +1,101 @@
+"""Writing the report: every picture once as a file and once inside the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from app.report.label_plot import label_figure
+from app.report.page import Picture, build_page
+from app.report.plots import style
+from app.report.plots.clients import client_figure
+from app.report.plots.curves import communication_figure, learning_figure
+from app.report.plots.groups import group_figure, participation_figure
+from app.report.reading import read_run
+from app.report.record import RunRecord
+from app.report.scores import score_after, scores, totals
+from app.report.wording import counted, percent, size
+from models.files import write_bytes
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write ``plots/*.png`` and a self-contained ``report.html`` into a run directory.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run directory; what it does not hold yet is left out or said to be missing.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    RunDirectoryError
+        The folder is no run directory, or one of its files cannot be understood.
+    """
+    record = read_run(run_dir)
+    pictures = []
+    for name, figure, description, caption in _figures(record):
+        path = run_dir / "plots" / f"{name}.png"
+        style.save(figure, path)
+        pictures.append(Picture(name, path.read_bytes(), description, caption))
+    page = run_dir / "report.html"
+    write_bytes(page, build_page(record, pictures).encode("utf-8"))
+    return page
+
+
+def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
+    """Yield file name, figure, description for those who cannot see it, and caption."""
+    spent = totals(record)
+    reached = "; ".join(f"{row.label} {percent(row.after)}" for row in scores(record)
+                        if row.unit == "percent" and row.after is not None)  # fmt: skip
+    yield (
+        "learning",
+        learning_figure(record),
+        f"Learning curves over {counted(spent.rounds, 'round')}. {reached}",
+        "Round 0 is the base model before any training. The shaded band runs from the mean client "
+        "down to the worst decile.",
+    )
+    mean = percent(score_after(record, "client_accuracy_mean"))
+    yield (
+        "clients",
+        client_figure(record),
+        f"Accuracy of each client before and after; mean after {mean}",
+        "Each client is scored on its own held-out examples, with the model that it would use.",
+    )
+    shared = len(record.label_counts)
+    missing = record.size - shared
+    told = f"{counted(missing, 'client')} of {record.size:,} did not share label counts."
+    yield (
+        "labels",
+        label_figure(record.label_counts, record.labels),
+        f"Heat map of the labels that {counted(shared, 'client')} hold",
+        told if shared and missing > 0 else "",
+    )
+    yield (
+        "communication",
+        communication_figure(record),
+        f"Bytes per round: {size(spent.bytes_up)} up and {size(spent.bytes_down)} down in all",
+        "As the server counted them, round 0 included.",
+    )
+    groups = group_figure(record)
+    if groups is not None:
+        yield (
+            "groups",
+            groups,
+            "Accuracy by group, before and after",
+            "Groups pool the clients' held-out examples; small groups are uncertain.",
+        )
+    participation = participation_figure(record)
+    if participation is not None:
+        yield (
+            "participation",
+            participation,
+            f"Participation; {spent.rejected:,} replies refused",
+            "A refused reply costs only its own client's entry; the round goes on without it.",
+        )

@@ -1,0 +1,187 @@
+"""The run directory: everything a run leaves behind, written atomically."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import tomli_w
+
+from app.settings import Settings
+from models.errors import BouquetError, RunDirectoryError
+from models.files import write_json, write_text
+from strategies.rounds.record import Ledger, RoundRecord
+from strategies.transport.roster import Roster, natural_key
+
+CLIENT_COLUMNS = (
+    "client",
+    "node",
+    "examples",
+    "test_examples",
+    "concept",
+    "rounds",
+    "accuracy_before",
+    "accuracy_after",
+    "bytes_up",
+    "bytes_down",
+    "rejected",
+)
+
+
+class RunDirectory:
+    """One run's folder.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._began = time.time()
+
+    def create(self, settings: Settings) -> None:
+        """Make the folder and write the resolved configuration.
+
+        Raises
+        ------
+        RunDirectoryError
+            There is a run of that name already.
+        """
+        if (self.path / "metrics.jsonl").exists():
+            raise RunDirectoryError(
+                f"'{self.path}' holds a run already: choose another run-name, "
+                "or continue it with resume=true"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(self.path / "config.toml", tomli_w.dumps(settings.to_flat()))
+            if not (self.path / "uid").exists():
+                write_text(self.path / "uid", uuid4().hex + "\n")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write to '{self.path}': {error.strerror}") from error
+        self.status("running", 0, "")
+
+    @property
+    def uid(self) -> str:
+        """The run's own id, which outlives Flower's."""
+        return (self.path / "uid").read_text().strip()
+
+    def status(self, state: str, code: int, message: str) -> None:
+        """Write ``status.json``: state, exit code, message, times."""
+        write_json(
+            self.path / "status.json",
+            {
+                "state": state,
+                "code": code,
+                "message": message,
+                "started": datetime.fromtimestamp(self._began, UTC).isoformat(timespec="seconds"),
+                "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """Write how the run failed."""
+        code = error.code if isinstance(error, BouquetError) else 1
+        text = str(error) if isinstance(error, BouquetError) else f"{type(error).__name__}: {error}"
+        self.status("failed", code, text)
+
+    def progress(self, server_round: int, rounds: int, action: str, done: int, asked: int) -> None:
+        """Write how far the current round is."""
+        write_progress(
+            self.path / "progress.json",
+            {
+                "round": server_round,
+                "rounds": rounds,
+                "action": action,
+                "done": done,
+                "asked": asked,
+            },
+        )
+
+    def write_labels(self, labels: tuple[str, ...], roster: Roster) -> None:
+        """Write the label counts of the clients that share them."""
+        counts = {c.id: dict(c.label_counts) for c in roster if c.label_counts is not None}
+        write_json(self.path / "labels.json", {"labels": list(labels), "clients": counts})
+
+    def keep_base(self, folder: Path) -> Path:
+        """Copy an embedded base, so that the adapter is usable from this folder alone."""
+        target = self.path / "base"
+        target.mkdir(exist_ok=True)
+        for file in folder.iterdir():
+            if file.suffix in {".json", ".safetensors", ".txt"}:
+                shutil.copy2(file, target / file.name)
+        return target
+
+
+class Results:
+    """The tables of one strategy's run: the main one's, or a baseline's.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lines: list[str] = []
+
+    def add(self, record: RoundRecord) -> None:
+        """Append a round to ``metrics.jsonl``."""
+        self._lines.append(json.dumps(record.to_dict()))
+        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n")
+
+    def keep(self, lines: list[str]) -> None:
+        """Start from the rounds of a run that is resumed."""
+        self._lines = list(lines)
+
+    @property
+    def lines(self) -> list[str]:
+        """The rounds so far, as JSON."""
+        return list(self._lines)
+
+    def clients(self, roster: Roster, ledger: Ledger) -> None:
+        """Write ``clients.csv``."""
+        out = io.StringIO()
+        table = csv.writer(out)
+        table.writerow(CLIENT_COLUMNS)
+        for name in sorted({*roster.ids, *ledger.accounts}, key=natural_key):
+            if name.startswith("@"):
+                continue
+            table.writerow(_row(name, roster, ledger))
+        write_text(self.folder / "clients.csv", out.getvalue())
+
+
+def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:
+    account = ledger.of(name)
+    known = roster[name] if name in roster else None
+    node = roster.nodes.get(known.node) if known else None
+    values: list[object] = [
+        name,
+        node.stream if node else None,
+        known.examples if known else None,
+        known.test_examples if known else None,
+        known.concept if known else None,
+        account.rounds,
+        account.accuracy_before,
+        account.accuracy_after,
+        account.bytes_up,
+        account.bytes_down,
+        account.rejected,
+    ]
+    return ["" if value is None else value for value in values]
+
+
+def write_progress(path: Path, value: Mapping[str, object]) -> None:
+    """Write a file that may be lost: renamed into place, but not flushed to the disk."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value))
+    temporary.replace(path)

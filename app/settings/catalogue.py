@@ -1,0 +1,37 @@
+"""What the settings must know of the registry, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+
+class MethodCatalogue(Protocol):
+    """Names of methods, objectives and adapters, and checks of their options.
+
+    Every ``*_errors`` returns one line an error, and nothing for options that will do.
+    """
+
+    def method_names(self) -> Collection[str]:
+        """Names usable in ``strategy``."""
+
+    def is_wrapper(self, name: str) -> bool:
+        """Say whether a method wraps another one."""
+
+    def option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check a method's options."""
+
+    def objective_names(self) -> Collection[str]:
+        """Names usable in ``objective``."""
+
+    def objective_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check an objective's options."""
+
+    def adapter_names(self) -> Collection[str]:
+        """Names usable in ``adapter``."""
+
+    def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check an adapter's options."""
+
+    def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check a partition's name and its arguments."""

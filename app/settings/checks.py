@@ -1,0 +1,201 @@
+"""Checks across settings: known names, their options, and contradictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from app.settings.catalogue import MethodCatalogue
+from app.settings.composition import split_method_args
+from app.settings.settings import Settings
+from models.errors import ConfigurationError, nearest
+
+BASELINES = ("local", "global")
+_ADAM = {"eps": float, "weight-decay": float, "amsgrad": bool}
+OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, type]] = {
+    "adamw": _ADAM,
+    "adam": _ADAM,
+    "sgd": {"momentum": float, "dampening": float, "weight-decay": float, "nesterov": bool},
+}
+
+Finding = tuple[tuple[str, ...], str]
+"""The keys a check has read, the one to blame first, and what is wrong."""
+OptionCheck = Callable[[str, Mapping[str, object]], list[str]]
+
+
+def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
+    """Return what is wrong between settings that are each well-formed.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose values have the right type and range.
+    catalogue : MethodCatalogue
+        Says which methods, objectives, adapters and partitions there are.
+    """
+    return [
+        *_strategy(settings, catalogue),
+        *_strategy_args(settings, catalogue),
+        *_named(
+            "adapter",
+            settings.adapter,
+            settings.adapter_args,
+            catalogue.adapter_names(),
+            catalogue.adapter_option_errors,
+        ),
+        *_objective(settings, catalogue),
+        *_optimizer(settings),
+        *_model(settings),
+        *_partition(settings, catalogue),
+        *_cohort(settings),
+        *_data(settings),
+    ]
+
+
+def _strategy(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
+    known = set(catalogue.method_names())
+    names = settings.methods
+    last = names[-1]
+    lines = [f"no method '{name}'; {nearest(name, known)}" for name in names if name not in known]
+    lines += [
+        f"'{name}' does not wrap another method, so it can only stand last"
+        for name in names[:-1]
+        if name in known and not catalogue.is_wrapper(name)
+    ]
+    if last in known and catalogue.is_wrapper(last):
+        lines.append(f"'{last}' wraps another method, which must follow: '{last} > fedavg'")
+    return [(("strategy",), line) for line in lines]
+
+
+def _strategy_args(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
+    keys = ("strategy-args", "strategy")
+    known = set(catalogue.method_names())
+    try:
+        options = split_method_args(settings.strategy_args, settings.methods)
+    except ConfigurationError as error:
+        return [(keys, line) for line in error.errors]
+    return [
+        (keys, f"method '{name}': {line}")
+        for name, given in options.items()
+        if name in known
+        for line in catalogue.option_errors(name, given)
+    ]
+
+
+def _named(
+    key: str, name: str, args: Mapping[str, object], known: Collection[str], check: OptionCheck
+) -> list[Finding]:
+    if name not in known:
+        return [((key,), f"no {key} '{name}'; {nearest(name, known)}")]
+    return [((f"{key}-args", key), f"{key} '{name}': {line}") for line in check(name, args)]
+
+
+def _objective(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
+    if settings.objective:
+        return _named(
+            "objective",
+            settings.objective,
+            settings.objective_args,
+            catalogue.objective_names(),
+            catalogue.objective_option_errors,
+        )
+    if settings.objective_args:
+        known = ", ".join(sorted(catalogue.objective_names()))
+        return [
+            (
+                ("objective-args", "objective"),
+                f"options without an objective; name it in objective (known: {known}), "
+                "or give the method's own options in strategy-args",
+            )
+        ]
+    return []
+
+
+def _optimizer(settings: Settings) -> list[Finding]:
+    known = OPTIMIZER_OPTIONS[settings.optimizer]
+    lines = []
+    for name, value in settings.optimizer_args.items():
+        if name not in known:
+            lines.append(f"unknown option '{name}'; {nearest(name, known)}")
+        elif known[name] is bool and not isinstance(value, bool):
+            lines.append(f"{name} must be true or false")
+        elif known[name] is float and not _is_number(value):
+            lines.append(f"{name} must be a number, at least 0")
+    keys = ("optimizer-args", "optimizer")
+    return [(keys, f"optimizer '{settings.optimizer}': {line}") for line in lines]
+
+
+def _model(settings: Settings) -> list[Finding]:
+    if not settings.model_args:
+        return []
+    # Brings torch along, which a check without model-args must not wait for.
+    from clients.preparation import model_arg_errors
+
+    return [(("model-args",), line) for line in model_arg_errors(settings.model_args)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _partition(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
+    name = settings.partition
+    findings: list[Finding] = []
+    for line in catalogue.partition_errors(name, settings.partition_args):
+        # The data's own check names the key in front; the parser does so for all.
+        rest = line.removeprefix("partition-args: ")
+        if rest == line:
+            findings.append((("partition",), line.removeprefix(f"partition = '{name}' is ")))
+        else:
+            findings.append((("partition-args", "partition"), rest))
+    return findings
+
+
+def _cohort(settings: Settings) -> list[Finding]:
+    findings: list[Finding] = []
+    asked, clients = settings.clients_per_round, settings.num_clients
+    if settings.counts_clients and asked > clients:
+        findings.append(
+            (
+                ("clients-per-round", "num-clients", "partition"),
+                f"more than the {clients} clients there are (num-clients); at most {clients}, "
+                "or 0 for all",
+            )
+        )
+    if settings.cohort is not None and settings.quorum > settings.cohort:
+        source = "clients-per-round" if asked else "num-clients"
+        findings.append(
+            (
+                ("quorum", "clients-per-round", "num-clients", "partition"),
+                f"more than the {settings.cohort} clients asked in a round ({source}), "
+                f"so no round could count; at most {settings.cohort}",
+            )
+        )
+    return findings
+
+
+def _data(settings: Settings) -> list[Finding]:
+    findings: list[Finding] = []
+    if settings.text_column and settings.image_column:
+        findings.append(
+            (
+                ("image-column", "text-column"),
+                f"text-column is given too ('{settings.text_column}'); a model reads one of them",
+            )
+        )
+    if settings.label_column and settings.label_column in settings.group_columns:
+        findings.append(
+            (
+                ("group-columns", "label-column"),
+                f"'{settings.label_column}' is the label column; a group is another column",
+            )
+        )
+    findings.extend(
+        (("baselines",), f"no baseline '{name}'; {nearest(name, BASELINES)}")
+        for name in settings.baselines
+        if name not in BASELINES
+    )
+    if settings.resume and not settings.run_name:
+        findings.append(
+            (("resume", "run-name"), "which run is to be continued? give its name in run-name")
+        )
+    return findings

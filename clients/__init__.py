@@ -1,0 +1,1 @@
+"""The client halves: data, the local training loop, objectives, personal state."""

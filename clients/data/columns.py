@@ -1,0 +1,168 @@
+"""Which column is the input, which the label: named by the person, else detected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from clients.data.spec import DataSpec
+from models.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import datasets
+
+_LABEL_NAMES = ("label", "labels", "target", "class", "intent")
+_IMAGE_NAMES = ("image", "img")
+_TEXT_NAMES = ("text", "sentence", "content")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns in use.
+
+    Attributes
+    ----------
+    kind : {"text", "image"}
+        What the input is.
+    input, label : str
+        Column names.
+    groups : tuple of str
+        Columns by which results are also reported.
+    """
+
+    kind: Literal["text", "image"]
+    input: str
+    label: str
+    groups: tuple[str, ...]
+
+
+def find_columns(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> Columns:
+    """Return the columns that a spec names, or those detected.
+
+    Parameters
+    ----------
+    dataset : datasets.Dataset
+        A whole split.
+    spec : DataSpec
+        Explicit names win over detection.
+    owner : str
+        Who holds the data (a client, a data set), for messages.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, ambiguous or of the wrong type; names owner, column and setting.
+    """
+    features = dataset.features
+    for name, setting in (
+        (spec.text_column, "text-column"),
+        (spec.image_column, "image-column"),
+        (spec.label_column, "label-column"),
+        *((group, "group-columns") for group in spec.group_columns),
+    ):
+        if name:
+            require_column(dataset, name, setting, owner)
+    if spec.text_column and spec.image_column:
+        raise DataError(
+            f"{owner}: text-column = '{spec.text_column}' and image-column = "
+            f"'{spec.image_column}' are both set; set the one that is the model's input"
+        )
+    label = spec.label_column or _detect_label(dataset, spec, owner)
+    image = spec.image_column
+    if not image and not spec.text_column:
+        image = _detect_image(features, label)
+    if image:
+        if not is_image(features[image]):
+            raise DataError(
+                f"{owner}: image-column = '{image}' holds {_described(features[image])}, not "
+                "images; save the column as images, or set text-column if it is text"
+            )
+        return Columns("image", image, label, spec.group_columns)
+    text = spec.text_column or _first(features, label, _TEXT_NAMES, _is_text)
+    if not text:
+        raise DataError(
+            f"{owner}: no input column found; looked for an image column and for "
+            f"{', '.join(_TEXT_NAMES)}. Columns there: {', '.join(features)}. "
+            "Set text-column or image-column"
+        )
+    if not _is_text(features[text]):
+        raise DataError(
+            f"{owner}: text-column = '{text}' holds {_described(features[text])}, not text; "
+            "choose a column of text"
+        )
+    return Columns("text", text, label, spec.group_columns)
+
+
+def require_column(dataset: datasets.Dataset, name: str, setting: str, owner: str) -> None:
+    """Raise a `DataError` naming owner, column and setting unless the column is there."""
+    if name not in dataset.column_names:
+        raise DataError(
+            f"{owner}: no column '{name}' ({setting} = '{name}'); "
+            f"{nearest(name, dataset.column_names)}. Set {setting} to one of them"
+        )
+
+
+def is_image(feature: object) -> bool:
+    """Tell whether a feature is an image, decoded or as plain encoded bytes."""
+    import datasets
+
+    if isinstance(feature, datasets.Image):
+        return True
+    if isinstance(feature, dict):
+        return {"bytes", "path"} == set(feature)
+    return isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
+
+
+def _is_text(feature: object) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string", "string_view")
+
+
+def _detect_label(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> str:
+    import datasets
+
+    taken = {spec.text_column, spec.image_column, *spec.group_columns}
+    free = [name for name in dataset.column_names if name not in taken]
+    for wanted in _LABEL_NAMES:
+        for name in free:
+            if name.lower() == wanted:
+                return str(name)
+    classes = [n for n in free if isinstance(dataset.features[n], datasets.ClassLabel)]
+    if len(classes) == 1:
+        return str(classes[0])
+    why = (
+        f"several could be it: {', '.join(classes)}"
+        if classes
+        else f"looked for {', '.join(_LABEL_NAMES)} and for class labels"
+    )
+    raise DataError(
+        f"{owner}: no label column found; {why}. Columns there: "
+        f"{', '.join(dataset.column_names)}. Set label-column to one of them"
+    )
+
+
+def _detect_image(features: datasets.Features, label: str) -> str:
+    """Return the image column by name, else the only one there is, else nothing."""
+    import datasets
+
+    images = [str(name) for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    only = images[0] if len(images) == 1 else ""
+    return _first(features, label, _IMAGE_NAMES, is_image) or only
+
+
+def _first(
+    features: datasets.Features,
+    label: str,
+    wanted: Iterable[str],
+    fits: Callable[[object], bool],
+) -> str:
+    """Return the first column with a known name and a fitting type, or nothing."""
+    for name in wanted:
+        for column in features:
+            if column != label and column.lower() == name and fits(features[column]):
+                return str(column)
+    return ""
+
+
+def _described(feature: object) -> str:
+    return str(getattr(feature, "dtype", None) or type(feature).__name__)

@@ -1,0 +1,188 @@
+"""Tables and the rows of them that a client holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.data.columns import Columns
+from clients.data.holdout import Rows
+from clients.data.labels import order_labels
+from models.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import datasets
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A whole split of a data set, shared by all clients that hold rows of it.
+
+    Attributes
+    ----------
+    dataset : datasets.Dataset
+        The rows; images decode to PIL.
+    columns : Columns
+        Which column is what.
+    key : str
+        Stable identity of the content, equal in every process that reads the same data: what a
+        cache of decoded or tokenised inputs is keyed by.
+    label_codes : array of int32, shape (rows,)
+        Position in ``label_names`` of each row's label.
+    label_names : tuple of str
+        The names that occur.
+    groups : mapping of str to array of str, shape (rows,)
+        Group of each row, by group column.
+    """
+
+    dataset: datasets.Dataset
+    columns: Columns
+    key: str
+    label_codes: NDArray[np.int32]
+    label_names: tuple[str, ...]
+    groups: Mapping[str, NDArray[np.str_]]
+
+    def __len__(self) -> int:
+        return len(self.label_codes)
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Rows of one table, as one holder sees them.
+
+    Attributes
+    ----------
+    table : Table
+        Where the rows lie.
+    indices : array of int64, shape (examples,)
+        Row numbers in the table.
+    owner : str
+        Whose they are, for messages: a client id or ``"the server's test set"``.
+    rotation : int
+        Quarter turns, counter-clockwise, 0 to 3, that this holder's images are rotated by.
+    relabel : mapping of str to str or None
+        This holder's own name for each label name; None means unchanged.
+    """
+
+    table: Table
+    indices: Rows
+    owner: str
+    rotation: int = 0
+    relabel: Mapping[str, str] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def columns(self) -> Columns:
+        """The table's columns."""
+        return self.table.columns
+
+    def inputs(self, rows: Sequence[int] | Rows | slice = slice(None)) -> list[Any]:
+        """Return the inputs of some of the rows, as this holder sees them.
+
+        Parameters
+        ----------
+        rows : sequence of int or slice
+            Positions among these examples, in [0, len); all by default.
+
+        Returns
+        -------
+        list of PIL.Image.Image or list of str
+            Images are rotated as `rotation` says.
+        """
+        chosen = self.indices[rows if isinstance(rows, slice) else np.asarray(rows, np.int64)]
+        column = self.table.columns.input
+        values: list[Any] = self.table.dataset.select_columns([column])[chosen.tolist()][column]
+        if self.rotation and self.table.columns.kind == "image":
+            return [rotated(image, self.rotation) for image in values]
+        return values
+
+    def label_names_of_rows(self) -> list[str]:
+        """Return the label name of each row."""
+        names = self._seen_names()
+        return [names[code] for code in self.table.label_codes[self.indices]]
+
+    def label_ids(self, label_names: Sequence[str]) -> NDArray[np.int64]:
+        """Return each row's label as a position in the model's label names, shape (examples,).
+
+        Raises
+        ------
+        DataError
+            If a row has a label that is not among them; names owner and label.
+        """
+        position = {name: number for number, name in enumerate(label_names)}
+        seen = self._seen_names()
+        lookup = np.asarray([position.get(name, -1) for name in seen], dtype=np.int64)
+        codes = self.table.label_codes[self.indices]
+        ids: NDArray[np.int64] = lookup[codes] if len(codes) else np.zeros(0, np.int64)
+        unknown = np.unique(codes[ids < 0])
+        if len(unknown):
+            name = seen[unknown[0]]
+            rows = int(np.count_nonzero(ids < 0))
+            raise DataError(
+                f"{self.owner}: label '{name}' in column '{self.columns.label}' is unknown to the "
+                f"model ({rows} of {len(codes)} rows have such a label); "
+                f"{nearest(name, label_names)}. Add it to labels, or remove those rows"
+            )
+        return ids
+
+    def label_counts(self) -> dict[str, int]:
+        """Return how many rows have each label name that occurs, in label order."""
+        seen = self._seen_names()
+        counts = np.bincount(self.table.label_codes[self.indices], minlength=len(seen))
+        found = {seen[code]: int(counts[code]) for code in np.flatnonzero(counts)}
+        return {name: found[name] for name in order_labels(found)}
+
+    def group_values(self) -> dict[str, list[str]]:
+        """Return the group of each row, by group column."""
+        return {
+            column: values[self.indices].tolist() for column, values in self.table.groups.items()
+        }
+
+    def _seen_names(self) -> list[str]:
+        """Return this holder's name of each of the table's label codes."""
+        if self.relabel is None:
+            return list(self.table.label_names)
+        return [self.relabel.get(name, name) for name in self.table.label_names]
+
+
+@dataclass(frozen=True, eq=False)
+class ClientData:
+    """One client's data.
+
+    Attributes
+    ----------
+    client_id : str
+        Stable id.
+    train, test : Examples
+        Disjoint parts.
+    concept : int or None
+        Group of a concept shift that the client belongs to; None without a shift.
+    """
+
+    client_id: str
+    train: Examples
+    test: Examples
+    concept: int | None = None
+
+
+def rotated(image: Any, quarter_turns: int) -> Any:
+    """Return a PIL image turned counter-clockwise; pixels are moved, never interpolated."""
+    from PIL.Image import Transpose
+
+    turns = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)
+    return image if quarter_turns == 0 else image.transpose(turns[quarter_turns - 1])
+
+
+def counts_by_label(client: ClientData) -> dict[str, int]:
+    """Return a client's label counts over both parts, in label order."""
+    total: dict[str, int] = {}
+    for part in (client.train, client.test):
+        for name, count in part.label_counts().items():
+            total[name] = total.get(name, 0) + count
+    return {name: total[name] for name in order_labels(total)}

@@ -1,0 +1,10 @@
+"""Local objectives: what a client minimises, one file each."""
+
+from __future__ import annotations
+
+from clients.objectives.base import CrossEntropy, Objective
+from clients.objectives.fedprox import FedProx
+
+OBJECTIVES: dict[str, type[Objective]] = {"cross-entropy": CrossEntropy, "fedprox": FedProx}
+
+__all__ = ["OBJECTIVES", "CrossEntropy", "FedProx", "Objective"]

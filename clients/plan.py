@@ -1,0 +1,144 @@
+"""The plan: all that a node must know to train, decided by the server and sent once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Literal
+
+from clients.data.spec import DataSpec
+from models.errors import nearest
+from models.schema import Schema
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a client trains; a message may override single entries.
+
+    Attributes
+    ----------
+    local_epochs : int
+        Passes over the client's train part.
+    local_steps : int
+        Optimiser steps instead, if above 0.
+    batch_size : int
+    learning_rate : float
+    optimizer : {"adamw", "adam", "sgd"}
+    optimizer_args : tuple of (str, float)
+        Such as ``("momentum", 0.9)`` or ``("weight-decay", 0.01)``.
+    """
+
+    local_epochs: int = 1
+    local_steps: int = 0
+    batch_size: int = 16
+    learning_rate: float = 0.01
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer_args: tuple[tuple[str, float], ...] = ()
+
+
+OPTIMIZER_ARGS: Mapping[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "weight-decay"),
+    "adam": ("beta-1", "beta-2", "weight-decay"),
+    "adamw": ("beta-1", "beta-2", "weight-decay"),
+}
+
+
+def optimizer_arg_errors(optimizer: str, options: Mapping[str, object]) -> list[str]:
+    """Return one line for each wrong entry of ``optimizer-args``."""
+    known = OPTIMIZER_ARGS[optimizer]
+    errors = []
+    for name, value in options.items():
+        if name not in known:
+            errors.append(f"unknown option '{name}' of {optimizer}: {nearest(name, known)}")
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value:
+            errors.append(f"{name} = {value!r}: a number of at least 0")
+        elif name != "weight-decay" and value >= 1:
+            errors.append(f"{name} = {value!r}: below 1")
+    return errors
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that both halves must agree on.
+
+    Attributes
+    ----------
+    data : DataSpec
+    kind : {"image", "text"}
+    labels : tuple of str
+        In the order of the model's outputs.
+    model : str
+        The setting; how a node finds the base that it was not sent.
+    model_args : tuple of (str, value)
+        Such as ``("max-length", 128)``.
+    base : str
+        The base's fingerprint.
+    adapter : str
+    adapter_args : tuple of (str, value)
+    schema : str
+        JSON of the adapter's schema.
+    recipe : Recipe
+    objective : str
+        Local objective where a message names none.
+    objective_args : tuple of (str, value)
+    seed : int
+    device : str
+        ``auto``: the accelerator that is there, else the CPU.
+    threads : int
+        Of a worker; 0 = the CPUs it was given.
+    """
+
+    data: DataSpec
+    kind: Literal["image", "text"]
+    labels: tuple[str, ...]
+    model: str
+    model_args: tuple[tuple[str, object], ...]
+    base: str
+    adapter: str
+    adapter_args: tuple[tuple[str, object], ...]
+    schema: str
+    recipe: Recipe
+    objective: str = "cross-entropy"
+    objective_args: tuple[tuple[str, object], ...] = ()
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+
+    @cached_property
+    def hash(self) -> str:
+        """Name of the plan (16 hexadecimal digits)."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    @cached_property
+    def parsed_schema(self) -> Schema:
+        """The adapter's schema."""
+        return Schema.from_json(self.schema)
+
+    def to_json(self) -> str:
+        """Return the canonical text."""
+        values = {f: getattr(self, f) for f in self.__dataclass_fields__}
+        values["data"] = self.data.to_json()
+        values["recipe"] = asdict(self.recipe)
+        return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Read `to_json`'s text back."""
+        values = json.loads(text)
+        values["data"] = DataSpec.from_json(values["data"])
+        recipe = values["recipe"]
+        recipe["optimizer_args"] = _pairs(recipe["optimizer_args"])
+        values["recipe"] = Recipe(**recipe)
+        values["labels"] = tuple(values["labels"])
+        for name in ("model_args", "adapter_args", "objective_args"):
+            values[name] = _pairs(values[name])
+        return cls(**values)
+
+
+def _pairs(rows: list[list[object]]) -> tuple[tuple[str, object], ...]:
+    return tuple((str(name), value) for name, value in rows)

@@ -1,0 +1,198 @@
+"""The local training loop and the evaluation of a model on one holder's examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clients.objectives import Objective
+from clients.plan import Recipe
+from clients.preparation import Inputs
+from models.adapted import AdaptedModel
+from models.errors import ClientError
+from models.schema import Vector
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One holder's inputs and targets.
+
+    Attributes
+    ----------
+    inputs : Inputs
+    targets : ndarray, shape (n,)
+        Class numbers.
+    groups : mapping
+        For each group column the value of each row.
+    """
+
+    inputs: Inputs
+    targets: npt.NDArray[np.int64]
+    groups: Mapping[str, list[str]]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of local training: the adapter's numbers, the mean loss, examples seen."""
+
+    vector: Vector
+    loss: float
+    examples: int
+
+
+def batches(
+    count: int, recipe: Recipe, generator: np.random.Generator
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield row numbers batch by batch: epochs in fresh orders, or a fixed number of steps."""
+    size = min(recipe.batch_size, count)
+    per_epoch = math.ceil(count / size)
+    steps = recipe.local_steps or recipe.local_epochs * per_epoch
+    while steps > 0:
+        order = generator.permutation(count)
+        for start in range(0, min(steps, per_epoch) * size, size):
+            yield order[start : start + size]
+        steps -= per_epoch
+
+
+def make_optimizer(model: AdaptedModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return a fresh optimiser over the model's flat buffer."""
+    given = dict(recipe.optimizer_args)
+    rate = recipe.learning_rate
+    if recipe.optimizer == "sgd":
+        momentum, decay = given.get("momentum", 0.0), given.get("weight-decay", 0.0)
+        return torch.optim.SGD([model.flat], lr=rate, momentum=momentum, weight_decay=decay)
+    betas = (given.get("beta-1", 0.9), given.get("beta-2", 0.999))
+    if recipe.optimizer == "adam":
+        decay = given.get("weight-decay", 0.0)
+        return torch.optim.Adam([model.flat], lr=rate, betas=betas, weight_decay=decay)
+    decay = given.get("weight-decay", 0.01)
+    return torch.optim.AdamW([model.flat], lr=rate, betas=betas, weight_decay=decay)
+
+
+def train(
+    model: AdaptedModel,
+    data: Prepared,
+    start: Vector,
+    recipe: Recipe,
+    objective: Objective,
+    generator: np.random.Generator,
+) -> Trained:
+    """Train the adapter on one client's examples.
+
+    Parameters
+    ----------
+    model : AdaptedModel
+        Used and left trained; nothing of the client before stays in it.
+    data : Prepared
+    start : ndarray, shape (model.schema.size,)
+        What the server sent.
+    recipe : Recipe
+    objective : Objective
+    generator : numpy.random.Generator
+        Of the order of batches, and of dropout.
+
+    Raises
+    ------
+    ClientError
+        ``empty``, if there is nothing to train on.
+    """
+    if len(data) == 0:
+        raise ClientError("empty", "the client has no training examples")
+    torch.manual_seed(int(generator.integers(2**62)))
+    model.load(start)
+    reference = model.flat.detach().clone()
+    gradient = model.flat.grad
+    if gradient is None:
+        raise ClientError("model", "the model has no gradient buffer")
+    optimizer = make_optimizer(model, recipe)
+    model.module.train()
+    total, seen = 0.0, 0
+    for rows in batches(len(data), recipe, generator):
+        batch = data.inputs.batch(rows, model.device)
+        targets = torch.from_numpy(data.targets[rows]).to(model.device)
+        gradient.zero_()
+        loss = objective.loss(model, batch, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        objective.adjust_gradient(model, reference)
+        optimizer.step()
+        total += float(loss.detach()) * len(rows)
+        seen += len(rows)
+    return Trained(model.read(), total / max(1, seen), seen)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Figures of one holder's test part.
+
+    Attributes
+    ----------
+    loss, accuracy, macro_f1 : float
+    examples : int
+    groups : mapping
+        {column: {value: (correct, examples)}}.
+    """
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+    examples: int
+    groups: Mapping[str, Mapping[str, tuple[int, int]]]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The three figures by name."""
+        return {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1}
+
+
+@torch.no_grad()
+def evaluate(model: AdaptedModel, data: Prepared, vector: Vector) -> Evaluated:
+    """Evaluate adapter numbers, shape (model.schema.size,), on one holder's examples."""
+    if len(data) == 0:
+        raise ClientError("empty", "the client has no test examples")
+    model.load(vector)
+    model.module.eval()
+    loss = 0.0
+    predicted = np.empty(len(data), dtype=np.int64)
+    for start in range(0, len(data), EVALUATION_BATCH):
+        rows = np.arange(start, min(start + EVALUATION_BATCH, len(data)))
+        logits = model.module(**data.inputs.batch(rows, model.device)).logits
+        targets = torch.from_numpy(data.targets[rows]).to(model.device)
+        loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        predicted[rows] = logits.argmax(-1).cpu().numpy()
+    correct = predicted == data.targets
+    groups = {
+        column: {
+            value: (int(correct[member].sum()), int(member.sum()))
+            for value in sorted(set(values))
+            for member in (np.asarray(values) == value,)
+        }
+        for column, values in data.groups.items()
+    }
+    return Evaluated(
+        loss / len(data),
+        float(correct.mean()),
+        macro_f1(data.targets, predicted),
+        len(data),
+        groups,
+    )
+
+
+def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:
+    """Return the mean over classes, true or predicted, of the F1 score (as scikit-learn's)."""
+    classes = np.union1d(targets, predicted)
+    scores = []
+    for c in classes:
+        hits = int(((targets == c) & (predicted == c)).sum())
+        named = int((targets == c).sum() + (predicted == c).sum())
+        scores.append(2 * hits / named)
+    return float(np.mean(scores))

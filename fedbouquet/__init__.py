@@ -1,0 +1,45 @@
+"""The public face: what plug-ins, notebooks and other people's ServerApps import."""
+
+from app.federation import Federation, open_federation
+from app.registry import Method, Registry, registry
+from app.settings import Settings, parse_run_config
+from clients.objectives import CrossEntropy, FedProx, Objective
+from models.errors import BouquetError
+from models.schema import NamedArrays, Schema
+from strategies.aggregation.mean import WeightedMean
+from strategies.base import Aggregation, Options, State, Strategy, Wrapper
+from strategies.fedavg import FedAvg
+from strategies.fedopt import FedOpt
+from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.transport.client_grid import ClientGrid
+
+__all__ = [
+    "Aggregation",
+    "BouquetError",
+    "ClientGrid",
+    "CrossEntropy",
+    "FedAvg",
+    "FedOpt",
+    "FedProx",
+    "Federation",
+    "Instruction",
+    "LoopOptions",
+    "Method",
+    "NamedArrays",
+    "Objective",
+    "Options",
+    "Registry",
+    "RoundContext",
+    "RoundLoop",
+    "Schema",
+    "Settings",
+    "State",
+    "Strategy",
+    "Update",
+    "WeightedMean",
+    "Wrapper",
+    "open_federation",
+    "parse_run_config",
+    "registry",
+]

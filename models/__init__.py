@@ -1,0 +1,1 @@
+"""Frozen base models, adapters, their schema, and what is written of them."""

@@ -1,0 +1,130 @@
+"""A frozen base with an adapter, whose trainable numbers are one flat buffer in schema order.
+
+Loading a client's start, stepping the optimiser and reading the result are then one copy or one
+operation each, however many arrays the adapter has.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from models.adapters import Adapter
+from models.errors import ModelError
+from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
+from models.tasks import TASKS, Kind, LoadedBase
+
+
+class AdaptedModel:
+    """A PEFT model and the flat view of what is trained.
+
+    Parameters
+    ----------
+    base : LoadedBase
+        Frozen base; its fresh modules (the head) are trained whole and travel.
+    kind : {"image", "text"}
+    adapter : Adapter
+    facts : mapping
+        Further facts for the schema, such as the base's fingerprint.
+    seed : int
+        Seeds the adapter's own initial values (A of LoRA).
+    device : str
+        Torch device the model is put on.
+
+    Attributes
+    ----------
+    schema : Schema
+    flat : torch.Tensor, shape (schema.size,), float32
+        All trainable numbers; ``flat.grad`` is the buffer that backward passes add into.
+    """
+
+    def __init__(
+        self,
+        base: LoadedBase,
+        kind: Kind,
+        adapter: Adapter,
+        facts: Mapping[str, Fact],
+        seed: int,
+        device: str = "cpu",
+    ) -> None:
+        from peft import get_peft_model
+
+        self.kind = kind
+        torch.manual_seed(seed)
+        heads = list(base.fresh)
+        config = adapter.peft_config(base.module, heads, TASKS[kind].peft_type)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.module: Any = get_peft_model(base.module, config).to(device)
+        self._config = config
+        self.device = torch.device(device)
+        places = _trainable_by_key(self.module)
+        specs = tuple(ArraySpec(key, tuple(p.shape)) for key, p in sorted(places.items()))
+        self.schema = Schema(specs, {**facts, **adapter.facts()})
+        self.flat = torch.nn.Parameter(
+            torch.empty(self.schema.size, dtype=torch.float32, device=self.device)
+        )
+        self.flat.grad = torch.zeros_like(self.flat)
+        for key, (place, shape) in self.schema.slices.items():
+            parameter = places[key]
+            self.flat.data[place] = parameter.data.reshape(-1).float()
+            parameter.data = self.flat.data[place].view(shape)
+            parameter.grad = self.flat.grad[place].view(shape)
+
+    def load(self, vector: Vector) -> None:
+        """Set all trainable numbers; `vector` has shape (schema.size,)."""
+        if vector.shape != (self.schema.size,):
+            raise ModelError(f"{vector.shape[0]} numbers do not fit {self.schema.size}")
+        with torch.no_grad():
+            self.flat.copy_(torch.from_numpy(vector.astype("float32", copy=False)))
+
+    def read(self) -> Vector:
+        """Return a copy of all trainable numbers, shape (schema.size,), float32."""
+        copied: Vector = self.flat.detach().cpu().numpy().copy()
+        return copied
+
+    def arrays(self) -> NamedArrays:
+        """Return the trainable numbers under their PEFT keys."""
+        return NamedArrays(self.schema, self.read())
+
+    def peft_config(self, base_name: str) -> dict[str, object]:
+        """Return the content of ``adapter_config.json``, as PEFT itself writes it."""
+        raw = self._config.to_dict()
+        raw.update(base_model_name_or_path=base_name, inference_mode=True)
+        return {key: _plain(value) for key, value in raw.items()}
+
+
+def _trainable_by_key(module: Any) -> dict[str, torch.nn.Parameter]:
+    """Match PEFT's state-dict keys with the trainable parameters behind them."""
+    from peft import get_peft_model_state_dict
+
+    trainable = {p.data_ptr(): p for p in module.parameters() if p.requires_grad}
+    state = get_peft_model_state_dict(module, save_embedding_layers=False)
+    places: dict[str, torch.nn.Parameter] = {}
+    taken: set[int] = set()
+    # PEFT lists a head's bias twice under bias="all"; the plain key is the one it loads.
+    for key in sorted(state, key=lambda k: (".modules_to_save." in k, ".original_module." in k, k)):
+        pointer = state[key].data_ptr()
+        if pointer in trainable and pointer not in taken:
+            places[key] = trainable[pointer]
+            taken.add(pointer)
+    if len(taken) != len(trainable):
+        raise ModelError(
+            f"{len(trainable) - len(taken)} trainable arrays are not in PEFT's saved adapter; "
+            "this base and adapter kind do not go together"
+        )
+    return places
+
+
+def _plain(value: object) -> object:
+    """Turn a value of PEFT's configuration into what JSON holds."""
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if hasattr(value, "value"):
+        return value.value
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,218 @@
+"""Adapter kinds: what of a base model is trained and travels. All through PEFT.
+
+A kind is a frozen dataclass of options; `peft_config` turns it into PEFT's own configuration, so
+that the saved folder is an ordinary PEFT adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import ConfigurationError, ModelError, nearest
+from models.schema import Fact
+
+# PEFT's own name for "no layer is wrapped"; what is trained is then the head and, maybe, biases.
+_NO_LAYER = "dummy-target-modules"
+
+_ATTENTION = (
+    ("q_proj", "v_proj"),
+    ("query", "value"),
+    ("q_lin", "v_lin"),
+    ("q", "v"),
+    ("query_key_value",),
+    ("qkv_proj",),
+    ("qkv",),
+    ("Wqkv",),
+    ("c_attn",),
+)
+_FEED_FORWARD = ("fc2", "down_proj", "dense", "lin2", "wo", "c_proj")
+
+
+def linear_names(module: Any) -> set[str]:
+    """Return the last parts of the names of a model's linear layers."""
+    import torch
+
+    kinds: tuple[type, ...] = (torch.nn.Linear,)
+    found = {n.rpartition(".")[2] for n, m in module.named_modules() if isinstance(m, kinds)}
+    conv1d = {
+        n.rpartition(".")[2] for n, m in module.named_modules() if type(m).__name__ == "Conv1D"
+    }
+    return found | conv1d
+
+
+def attention_targets(module: Any) -> tuple[str, ...]:
+    """Return the family's query and value projections.
+
+    Raises
+    ------
+    ModelError
+        None of the known names is there; lists the linear layers to choose from.
+    """
+    names = linear_names(module)
+    for family in _ATTENTION:
+        if names.issuperset(family):
+            return family
+    raise ModelError(
+        f"no query and value projections known in {type(module).__name__}; name the layers: "
+        f"adapter-args='targets=\"...\"' with some of {', '.join(sorted(names))}"
+    )
+
+
+class Adapter(BaseModel):
+    """Base of all adapter kinds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    summary: ClassVar[str]
+
+    def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
+        """Return PEFT's configuration for a base `module` whose `heads` are trained whole."""
+        raise ModelError(f"{type(self).__name__} is not an adapter kind of its own")
+
+    def facts(self) -> dict[str, Fact]:
+        """Return what must agree between server and client for arrays to mean the same."""
+        return {}
+
+
+class Targeted(Adapter):
+    """An adapter on linear layers chosen by name."""
+
+    targets: Annotated[
+        str,
+        Field(description="comma list of layer names; empty = query and value of the model family"),
+    ] = ""
+
+    def target_modules(self, module: Any) -> list[str]:
+        """Return the layers to adapt; every given name must match one."""
+        if not self.targets:
+            return list(attention_targets(module))
+        wanted = [name.strip() for name in self.targets.split(",") if name.strip()]
+        names = [n for n, _ in module.named_modules()]
+        for name in wanted:
+            if not any(n == name or n.endswith(f".{name}") for n in names):
+                raise ModelError(
+                    f"adapter-args: no layer is called '{name}'; "
+                    f"{nearest(name, linear_names(module))}"
+                )
+        return wanted
+
+
+class Lora(Targeted):
+    """LoRA (Hu et al. 2022): W + alpha/rank * B A, with rsLoRA and DoRA as options."""
+
+    summary: ClassVar[str] = "low-rank update of linear layers, and the head"
+    rank: Annotated[int, Field(ge=1, le=4096, description="rank of the update")] = 8
+    alpha: Annotated[float, Field(gt=0, description="the update is scaled by alpha/rank")] = 16.0
+    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before A")] = 0.0
+    rslora: Annotated[bool, Field(description="scale by alpha/sqrt(rank)")] = False
+    dora: Annotated[bool, Field(description="learn magnitudes apart from directions")] = False
+
+    def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
+        from peft import LoraConfig
+
+        alpha = int(self.alpha) if float(self.alpha).is_integer() else self.alpha
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=alpha,
+            lora_dropout=self.dropout,
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+            target_modules=self.target_modules(module),
+            modules_to_save=heads,
+            task_type=task,
+        )
+
+    def facts(self) -> dict[str, Fact]:
+        scaling = self.alpha / (self.rank**0.5 if self.rslora else self.rank)
+        return {"rank": self.rank, "scaling": scaling, "dora": self.dora}
+
+
+class Ia3(Targeted):
+    """IA3 (Liu et al. 2022): rescales keys, values and feed-forward activations."""
+
+    summary: ClassVar[str] = "learned rescaling of keys, values and feed-forward layers"
+
+    def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
+        from peft import IA3Config
+
+        names = linear_names(module)
+        targets = [name for name in self.targets.split(",") if name]
+        if targets:
+            targets = self.target_modules(module)
+        else:
+            value = attention_targets(module)[-1]
+            key = value.replace("v", "k", 1) if value.startswith("v_") else "key"
+            targets = [name for name in (key, value) if name in names]
+        feed_forward = [name for name in _FEED_FORWARD if name in names][:1]
+        targets = [*dict.fromkeys([*targets, *feed_forward])]
+        inner = [name for name in targets if name in _FEED_FORWARD]
+        return IA3Config(
+            target_modules=targets,
+            feedforward_modules=inner,
+            modules_to_save=heads,
+            task_type=task,
+        )
+
+
+class Bias(Adapter):
+    """All bias terms and the head (BitFit; the bias kind of FedPEFT, Sun et al. 2022)."""
+
+    summary: ClassVar[str] = "all bias terms, and the head"
+    bias: ClassVar[Literal["all", "none"]] = "all"
+
+    def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
+        from peft import LoraConfig
+
+        return LoraConfig(
+            target_modules=_NO_LAYER, bias=self.bias, modules_to_save=heads, task_type=task
+        )
+
+
+class Head(Bias):
+    """The head alone (linear probing; the head kind of FedPEFT)."""
+
+    summary: ClassVar[str] = "the head alone"
+    bias: ClassVar[Literal["all", "none"]] = "none"
+
+
+ADAPTERS: dict[str, type[Adapter]] = {"lora": Lora, "ia3": Ia3, "bias": Bias, "head": Head}
+
+
+def make_adapter(kind: str, options: Mapping[str, object]) -> Adapter:
+    """Build an adapter kind from its options.
+
+    Raises
+    ------
+    ConfigurationError
+        Unknown kind or option, or a value out of range; names all of them.
+    """
+    if kind not in ADAPTERS:
+        raise ConfigurationError(f"adapter = '{kind}': {nearest(kind, ADAPTERS)}")
+    errors = adapter_errors(kind, options)
+    if errors:
+        raise ConfigurationError(errors)
+    return ADAPTERS[kind](**options)
+
+
+def adapter_errors(kind: str, options: Mapping[str, object]) -> list[str]:
+    """Return one line for each wrong option of a known adapter kind."""
+    return option_errors(ADAPTERS[kind], options)
+
+
+def option_errors(model: type[BaseModel], options: Mapping[str, object]) -> list[str]:
+    """Return one line for each option that a pydantic model refuses."""
+    try:
+        model.model_validate(dict(options), strict=False)
+    except ValidationError as error:
+        return [_line(model, item) for item in error.errors()]
+    return []
+
+
+def _line(model: type[BaseModel], item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"]) or "options"
+    if item["type"] == "extra_forbidden":
+        known = list(model.model_fields)
+        return f"unknown option '{name}': {nearest(name, known) if known else 'it takes none'}"
+    return f"{name} = {item['input']!r}: {item['msg']}"

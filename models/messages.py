@@ -1,0 +1,249 @@
+"""Messages between our own halves: packs of clients, as Flower records.
+
+A pack names its clients, the plan it belongs to and, once or a client, the options; its arrays are
+one buffer: one row if all start from the same, else one row a client.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+
+from models.errors import ClientError
+from models.records import WireDtype, from_flat, record_bytes, to_flat
+from models.schema import NamedArrays, Schema
+
+HELLO = "query.hello"
+PREPARE = "query.prepare"
+_MARK = "bouquet"
+
+Options = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class PackRequest:
+    """One message to a node, for several of its clients.
+
+    Attributes
+    ----------
+    plan : str
+        Hash of the plan the node must have.
+    server_round : int
+    clients : tuple of str
+    arrays : tuple of NamedArrays
+        One for all clients, or one a client.
+    options : tuple of mapping
+        One for all clients, or one a client.
+    wire : str
+        Dtype of the buffer, there and back.
+    """
+
+    plan: str
+    server_round: int
+    clients: tuple[str, ...]
+    arrays: tuple[NamedArrays, ...]
+    options: tuple[Options, ...]
+    wire: WireDtype = "float32"
+
+    def of(self, index: int) -> tuple[NamedArrays, Options]:
+        """Return start and options of the client at a position."""
+        arrays = self.arrays[index if len(self.arrays) > 1 else 0]
+        return arrays, self.options[index if len(self.options) > 1 else 0]
+
+    def to_content(self) -> RecordDict:
+        """Write the records of the message."""
+        same = len({id(o) for o in self.options}) == 1 or all(
+            dict(o) == dict(self.options[0]) for o in self.options
+        )
+        config = ConfigRecord(
+            {
+                _MARK: 1,
+                "plan": self.plan,
+                "server-round": self.server_round,
+                "clients": list(self.clients),
+                "options": json.dumps([dict(o) for o in self.options[: 1 if same else None]]),
+                "schemas": json.dumps([a.schema.hash for a in self.arrays]),
+                "wire-dtype": self.wire,
+            }
+        )
+        rows = [a.vector for a in self.arrays]
+        if len({row.shape for row in rows}) > 1:
+            record = ArrayRecord()
+            for index, row in enumerate(rows):
+                for key, array in to_flat([row], self.wire).items():
+                    record[f"{index}/{key}"] = array
+        else:
+            record = to_flat(rows, self.wire)
+        return RecordDict({"arrays": record, "config": config})
+
+
+def is_pack(content: RecordDict) -> bool:
+    """Whether a message is a pack of ours; a plain Flower message is not."""
+    return any(_MARK in config for config in content.config_records.values())
+
+
+@dataclass(frozen=True)
+class PackHeader:
+    """A pack as the node sees it before it has the plan and its schema."""
+
+    plan: str
+    server_round: int
+    clients: tuple[str, ...]
+    options: tuple[Options, ...]
+    schemas: tuple[str, ...]
+    wire: WireDtype
+    record: ArrayRecord = field(repr=False)
+
+    @classmethod
+    def from_content(cls, content: RecordDict) -> PackHeader:
+        """Read the records of a message."""
+        config = content.config_records["config"]
+        wire: WireDtype = str(config["wire-dtype"])  # type: ignore[assignment]
+        return cls(
+            plan=str(config["plan"]),
+            server_round=int(config["server-round"]),
+            clients=tuple(config["clients"]),
+            options=tuple(json.loads(str(config["options"]))),
+            schemas=tuple(json.loads(str(config["schemas"]))),
+            wire=wire,
+            record=content.array_records["arrays"],
+        )
+
+    def open(self, schemas: Mapping[str, Schema]) -> PackRequest:
+        """Decode the arrays.
+
+        Parameters
+        ----------
+        schemas : mapping
+            The schemas this node has, by hash.
+
+        Raises
+        ------
+        ClientError
+            ``schema`` for one it does not have.
+        """
+        unknown = next((s for s in self.schemas if s not in schemas), None)
+        if unknown is not None:
+            have = ", ".join(sorted(schemas))
+            raise ClientError("schema", f"asked for schema {unknown}, this node has {have}")
+        wanted = [schemas[name] for name in self.schemas]
+        if all("/" not in key for key in self.record):
+            rows = list(from_flat(self.record, wanted[0], len(wanted)))
+        else:
+            rows = []
+            for index, schema in enumerate(wanted):
+                start = f"{index}/"
+                own = {k[len(start) :]: v for k, v in self.record.items() if k.startswith(start)}
+                rows.append(from_flat(ArrayRecord(own), schema, 1)[0])
+        arrays = tuple(NamedArrays(s, row) for s, row in zip(wanted, rows, strict=True))
+        return PackRequest(
+            self.plan, self.server_round, self.clients, arrays, self.options, self.wire
+        )
+
+
+@dataclass(frozen=True)
+class ClientResult:
+    """One client's part of an answered pack.
+
+    Attributes
+    ----------
+    client : str
+    num_examples : object
+        As stated; the server checks it.
+    metrics : mapping
+        Numbers; the server drops what is not finite.
+    notes : mapping
+        Structured JSON values, such as counts by group.
+    arrays : NamedArrays or None
+    error : tuple of (code, detail) or None
+    """
+
+    client: str
+    num_examples: object = 0
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    notes: Mapping[str, object] = field(default_factory=dict)
+    arrays: NamedArrays | None = None
+    error: tuple[str, str] | None = None
+
+
+def pack_results(results: Sequence[ClientResult], wire: WireDtype) -> RecordDict:
+    """Write an answered pack: one buffer for all that have arrays, the rest as JSON."""
+    rows = [
+        {
+            "client": r.client,
+            "num-examples": r.num_examples,
+            "metrics": dict(r.metrics),
+            "notes": dict(r.notes),
+            "arrays": r.arrays.schema.hash if r.arrays is not None else None,
+            "error": list(r.error) if r.error else None,
+        }
+        for r in results
+    ]
+    content = RecordDict({"config": ConfigRecord({_MARK: 1, "results": json.dumps(rows)})})
+    by_schema: dict[str, list[NamedArrays]] = {}
+    for result in results:
+        if result.arrays is not None:
+            by_schema.setdefault(result.arrays.schema.hash, []).append(result.arrays)
+    for name, group in by_schema.items():
+        content[f"arrays-{name}"] = to_flat([a.vector for a in group], wire)
+    return content
+
+
+def unpack_results(content: RecordDict, schemas: Mapping[str, Schema]) -> list[ClientResult]:
+    """Read an answered pack; a client whose arrays do not fit gets an ``error``.
+
+    Parameters
+    ----------
+    content : RecordDict
+    schemas : mapping
+        What each client was to return, by client.
+    """
+    try:
+        rows = json.loads(str(content.config_records["config"]["results"]))
+        named = [(str(row["client"]), row["arrays"], row) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ClientError("format", f"not an answered pack: {type(error).__name__}") from None
+    members: dict[str, list[str]] = {}
+    for client, schema, _ in named:
+        if schema is not None:
+            members.setdefault(str(schema), []).append(client)
+    arrays: dict[str, NamedArrays] = {}
+    errors: dict[str, tuple[str, str]] = {}
+    for name, clients in members.items():
+        try:
+            expected = schemas.get(clients[0])
+            if expected is None or expected.hash != name:
+                wanted = expected.hash if expected else "none"
+                raise ClientError("schema", f"answered for schema {name}, asked for {wanted}")
+            record = content.array_records.get(f"arrays-{name}")
+            if record is None:
+                raise ClientError("keys", "the buffer of arrays is missing")
+            for client, row in zip(clients, from_flat(record, expected, len(clients)), strict=True):
+                arrays[client] = NamedArrays(expected, row)
+        except ClientError as error:
+            errors.update(dict.fromkeys(clients, (error.code_name, error.detail)))
+    results = []
+    for client, _, row in named:
+        given = row.get("error")
+        error_pair = errors.get(client) or ((str(given[0]), str(given[1])) if given else None)
+        metrics = row.get("metrics")
+        notes = row.get("notes")
+        results.append(
+            ClientResult(
+                client,
+                row.get("num-examples"),
+                metrics if isinstance(metrics, dict) else {},
+                notes if isinstance(notes, dict) else {},
+                arrays.get(client),
+                error_pair,
+            )
+        )
+    return results
+
+
+def content_bytes(content: RecordDict) -> int:
+    """Array bytes of a message."""
+    return sum(record_bytes(record) for record in content.array_records.values())

@@ -1,0 +1,120 @@
+"""Arrays to Flower records and back: the one file that knows both.
+
+Two forms travel. *Stock*: an ``ArrayRecord`` with one entry an array, as Flower's own strategies
+and ClientApps expect. *Flat*: one two-dimensional buffer (clients x numbers) in schema order,
+because on real nodes every array of a record is an HTTP object of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord
+
+from models.errors import ClientError
+from models.schema import Fact, NamedArrays, Schema, Vector
+
+WireDtype = Literal["float32", "float16", "bfloat16"]
+WIRE_DTYPES: tuple[WireDtype, ...] = ("float32", "float16", "bfloat16")
+_FLAT = "flat"
+_BLOB = "blob"
+_BFLOAT16 = "bfloat16-bits"
+
+
+def to_stock(arrays: NamedArrays) -> ArrayRecord:
+    """Return a record with one entry an array, each in its own dtype."""
+    return ArrayRecord({key: Array(value) for key, value in arrays.typed().items()})
+
+
+def from_stock(record: ArrayRecord, facts: dict[str, Fact] | None = None) -> NamedArrays:
+    """Read a record with one entry an array, in any order of keys."""
+    return NamedArrays.of({key: array.numpy() for key, array in record.items()}, facts)
+
+
+def _encode(rows: npt.NDArray[np.floating], wire: WireDtype) -> tuple[str, npt.NDArray[np.generic]]:
+    if wire == "bfloat16":
+        bits = np.ascontiguousarray(rows, dtype=np.float32).view(np.uint32)
+        # Round to nearest, ties to even, as hardware does.
+        rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+        nan = np.isnan(rows)
+        out = (rounded >> np.uint32(16)).astype(np.uint16)
+        out[nan] = np.uint16(0x7FC0)
+        return _BFLOAT16, out
+    if wire == "float16":
+        with np.errstate(over="ignore"):
+            return _FLAT, np.ascontiguousarray(rows, dtype=np.float16)
+    # A stock schema with integer arrays has a float64 vector, which must arrive whole.
+    return _FLAT, np.ascontiguousarray(rows)
+
+
+def to_flat(vectors: Sequence[Vector], wire: WireDtype = "float32") -> ArrayRecord:
+    """Stack vectors of one length into one buffer (clients x numbers) of the wire's dtype."""
+    rows = vectors[0][None, :] if len(vectors) == 1 else np.stack(vectors)
+    key, values = _encode(rows, wire)
+    return ArrayRecord({key: Array(values)})
+
+
+def from_flat(record: ArrayRecord, schema: Schema, rows: int) -> npt.NDArray[np.floating]:
+    """Read a flat buffer.
+
+    Parameters
+    ----------
+    record : ArrayRecord
+        With the one entry that `to_flat` writes.
+    schema : Schema
+        What each row must hold.
+    rows : int
+        How many rows are expected.
+
+    Returns
+    -------
+    ndarray, shape (rows, schema.size), dtype of ``schema.dtype``
+
+    Raises
+    ------
+    ClientError
+        ``keys``, ``dtype``, ``size``, ``shape`` or ``format``; sizes are checked on the header,
+        before an array is built.
+    """
+    if len(record) != 1 or next(iter(record)) not in (_FLAT, _BFLOAT16):
+        raise ClientError("keys", f"expected one flat buffer, found {sorted(record)[:3]}")
+    key, array = next(iter(record.items()))
+    expected = (rows, schema.size)
+    allowed = ("uint16",) if key == _BFLOAT16 else ("float32", "float16", "float64")
+    if array.dtype not in allowed:
+        raise ClientError("dtype", f"expected {allowed[0]}, found {array.dtype[:40]}")
+    if tuple(array.shape) != expected:
+        raise ClientError("shape", f"expected {expected}, found {tuple(array.shape)[:4]}")
+    limit = rows * schema.size * np.dtype(array.dtype).itemsize + 1024
+    if len(array.data) > limit:
+        raise ClientError("size", f"{len(array.data)} bytes where at most {limit} fit")
+    try:
+        values = array.numpy()
+    except (ValueError, TypeError, EOFError, OSError, SyntaxError) as error:
+        raise ClientError("format", f"not a plain array: {type(error).__name__}") from None
+    if values.shape != expected or str(values.dtype) != array.dtype:
+        raise ClientError(
+            "header", f"says {array.dtype}{expected}, holds {values.dtype}{values.shape}"
+        )
+    if key == _BFLOAT16:
+        values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    out: npt.NDArray[np.floating] = values.astype(schema.dtype, copy=False)
+    return out
+
+
+def to_blob(data: bytes) -> ArrayRecord:
+    """Wrap bytes (a shipped base model) as one object."""
+    return ArrayRecord({_BLOB: Array(np.frombuffer(data, dtype=np.uint8))})
+
+
+def from_blob(record: ArrayRecord) -> bytes:
+    """Unwrap `to_blob`'s bytes."""
+    return bytes(record[_BLOB].numpy().tobytes())
+
+
+def record_bytes(record: ArrayRecord) -> int:
+    """Bytes of array data in a record, as they travel."""
+    return sum(len(array.data) for array in record.values())

@@ -1,0 +1,132 @@
+"""The embedded base: a small vision transformer, pretrained once on public images.
+
+28 x 28 pixels, patches of 7, hidden size 64, 4 layers, 4 heads, MLP 128: about 140,000 weights.
+The server trains it on a public share of the data that no client holds, and keeps it by the
+fingerprint of what it was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.checkpoint import fingerprint, install_folder
+from models.files import write_json
+from models.randomness import derive_generator, derive_seed
+
+IMAGE_SIZE = 28
+_RECIPE = 1  # raised whenever the pretraining below changes, so that no old base is reused
+
+
+def image_processor() -> dict[str, object]:
+    """Return the content of ``preprocessor_config.json`` (a ViTImageProcessor's)."""
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "resample": 2,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5],
+        "image_std": [0.5],
+    }
+
+
+def pretrained(
+    pixels: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    labels: tuple[str, ...],
+    seed: int,
+    bases: Path,
+    *,
+    steps: int = 400,
+) -> Path:
+    """Return the folder of a tiny ViT pretrained on these images, training it if it is new.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, channels, 28, 28)
+        Normalised as `image_processor` says.
+    targets : ndarray, shape (n,)
+        Class numbers.
+    labels : tuple of str
+        Class names.
+    seed : int
+        Of the weights and of the order of images.
+    bases : Path
+        Folder that keeps bases by fingerprint.
+    steps : int
+        Optimiser steps of 64 images, AdamW with a one-cycle learning rate.
+
+    Returns
+    -------
+    Path
+        ``bases/FINGERPRINT`` with configuration, weights and image processor.
+    """
+    recipe = hashlib.sha256(pixels.tobytes() + targets.tobytes())
+    recipe.update(repr((labels, seed, steps, _RECIPE, torch.__version__)).encode())
+    note = bases / f"tiny-vit-{recipe.hexdigest()[:16]}.txt"
+    if note.is_file():
+        known = bases / note.read_text().strip()
+        if (known / "config.json").is_file():
+            return known
+    fresh = bases / f".tiny-vit.{os.getpid()}"
+    fresh.mkdir(parents=True, exist_ok=True)
+    model = _train(pixels, targets, labels, seed, steps)
+    model.save_pretrained(fresh)
+    write_json(fresh / "preprocessor_config.json", image_processor())
+    found = fingerprint(fresh)
+    install_folder(fresh, bases / found)
+    temporary = note.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(found)
+    temporary.replace(note)
+    return bases / found
+
+
+def _train(
+    pixels: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    labels: tuple[str, ...],
+    seed: int,
+    steps: int,
+) -> Any:
+    import transformers
+    from transformers import ViTConfig, ViTForImageClassification
+
+    transformers.utils.logging.disable_progress_bar()
+
+    config = ViTConfig(
+        hidden_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=128,
+        image_size=IMAGE_SIZE,
+        patch_size=7,
+        num_channels=pixels.shape[1],
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+    )
+    torch.manual_seed(derive_seed(seed, "tiny-vit", "weights"))
+    model: Any = ViTForImageClassification(config)
+    order = derive_generator(seed, "tiny-vit", "batches")
+    rate = 2e-3
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    x, y = torch.from_numpy(pixels), torch.from_numpy(targets)
+    model.train()
+    for _ in range(steps):
+        rows = torch.from_numpy(order.integers(0, len(y), size=min(64, len(y))))
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(pixel_values=x[rows]).logits, y[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return model.eval()

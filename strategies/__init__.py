@@ -1,0 +1,1 @@
+"""The server halves: strategies, the one round loop, and what carries messages."""

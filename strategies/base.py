@@ -1,0 +1,214 @@
+"""The base of all server halves.
+
+A strategy is a Flower ``Strategy``: ``FedAvg().start(grid=grid, initial_arrays=arrays)`` works in
+anybody's ServerApp. What a method changes is one override of the hooks below; the round loop calls
+them and is written once, in `strategies.rounds.loop`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from models.errors import BouquetError
+from models.schema import NamedArrays, Vector
+from strategies.flower import FlowerInterface
+from strategies.rounds.context import Instruction, RoundContext, Update
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class State:
+    """A strategy's whole state: named vectors and plain values; JSON and safetensors hold it."""
+
+    arrays: Mapping[str, Vector] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def nested(self, name: str) -> State:
+        """Return the same state under a prefix, for a wrapper's inner strategy."""
+        return State(
+            {f"{name}/{k}": v for k, v in self.arrays.items()},
+            {f"{name}/{k}": v for k, v in self.values.items()},
+        )
+
+    def under(self, name: str) -> State:
+        """Return the part that `nested` put under a prefix."""
+        start = f"{name}/"
+        return State(
+            {k[len(start) :]: v for k, v in self.arrays.items() if k.startswith(start)},
+            {k[len(start) :]: v for k, v in self.values.items() if k.startswith(start)},
+        )
+
+    def __or__(self, other: State) -> State:
+        return State({**self.arrays, **other.arrays}, {**self.values, **other.values})
+
+
+class Options(BaseModel):
+    """Base of a method's options: typed, frozen, closed; each field carries its help.
+
+    In ``strategy-args`` names are in kebab-case: ``learning_rate`` is ``learning-rate``.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=lambda name: name.replace("_", "-"),
+        populate_by_name=True,
+    )
+
+
+class Aggregation(Protocol):
+    """One round's aggregation in progress."""
+
+    def add(self, update: Update) -> None:
+        """Take one update; linear rules forget it at once."""
+
+    def merge(self, other: Self) -> None:
+        """Take in another node's stream; called in roster order."""
+
+
+class Strategy(FlowerInterface):
+    """Base of all strategies. Override what your method changes.
+
+    Attributes
+    ----------
+    about : str
+        One line for people.
+    linear : bool
+        The result is a weighted sum of updates, which are then consumed one by one and may be
+        added up a node's stream at a time. A rule that needs all updates at once says False and
+        gets them in one stream, in roster order.
+    wraps : bool
+        It takes another strategy as `inner`.
+    has_global_model : bool
+        `arrays` is a model to test on the server and to export.
+    Options : type
+        The method's options.
+    arrays : NamedArrays
+        The global model.
+    """
+
+    about: ClassVar[str] = ""
+    linear: ClassVar[bool] = True
+    wraps: ClassVar[bool] = False
+    has_global_model: ClassVar[bool] = True
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, **options: Any) -> None:
+        self.options = self.Options(**options)
+        self._arrays: NamedArrays | None = None
+
+    @property
+    def arrays(self) -> NamedArrays:
+        """The global model; set by `initialise`."""
+        if self._arrays is None:
+            raise BouquetError(f"{type(self).__name__} was not started: call start() first")
+        return self._arrays
+
+    @arrays.setter
+    def arrays(self, arrays: NamedArrays) -> None:
+        self._arrays = arrays
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether updates may be consumed one by one."""
+        return self.linear
+
+    # ---- the hooks -----------------------------------------------------------------------
+
+    def initialise(self, arrays: NamedArrays) -> None:
+        """Take the first model; called once, before round 1 or before `restore`."""
+        self.arrays = arrays
+
+    def sample(self, context: RoundContext) -> Sequence[str]:
+        """Choose the cohort: uniform, without replacement, in roster order."""
+        ids = context.roster.reachable
+        count = context.clients_per_round
+        if not 0 < count < len(ids):
+            return ids
+        chosen = context.generator("cohort").choice(len(ids), size=count, replace=False)
+        return [ids[i] for i in sorted(chosen)]
+
+    def instruct(self, client: str, context: RoundContext) -> Instruction:
+        """Say what one client starts from; by default everyone from the global model."""
+        return Instruction(self.model_for(client))
+
+    def begin(self, context: RoundContext) -> Aggregation:
+        """Open the round's aggregation."""
+        raise BouquetError(f"{type(self).__name__} must say how it aggregates: override begin()")
+
+    def conclude(self, aggregation: Any, context: RoundContext) -> None:
+        """Turn the finished aggregation into the next model."""
+        raise BouquetError(f"{type(self).__name__} must say what follows: override conclude()")
+
+    def model_for(self, client: str) -> NamedArrays:
+        """Return the model that a client would use now."""
+        return self.arrays
+
+    def state(self) -> State:
+        """Return everything that a resumed run needs."""
+        return State({"arrays": self.arrays.vector})
+
+    def restore(self, state: State) -> None:
+        """Take `state`'s result back; `initialise` was called before."""
+        self.arrays = self.arrays.replace(state.arrays["arrays"])
+
+    def describe(self) -> str:
+        """Return name and options on one line."""
+        options = ", ".join(f"{k}={v!r}" for k, v in self.options.model_dump().items())
+        return f"{type(self).__name__}({options})"
+
+
+class Wrapper(Strategy):
+    """A strategy around another: everything goes to the inner one but what is overridden."""
+
+    wraps: ClassVar[bool] = True
+
+    def __init__(self, inner: Strategy, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner = inner
+
+    @property
+    def is_linear(self) -> bool:
+        """As linear as what it wraps."""
+        return self.linear and self.inner.is_linear
+
+    @property
+    def arrays(self) -> NamedArrays:
+        """The inner strategy's global model."""
+        return self.inner.arrays
+
+    @arrays.setter
+    def arrays(self, arrays: NamedArrays) -> None:
+        self.inner.arrays = arrays
+
+    def initialise(self, arrays: NamedArrays) -> None:
+        self.inner.initialise(arrays)
+
+    def sample(self, context: RoundContext) -> Sequence[str]:
+        return self.inner.sample(context)
+
+    def instruct(self, client: str, context: RoundContext) -> Instruction:
+        return self.inner.instruct(client, context)
+
+    def begin(self, context: RoundContext) -> Aggregation:
+        return self.inner.begin(context)
+
+    def conclude(self, aggregation: Any, context: RoundContext) -> None:
+        self.inner.conclude(aggregation, context)
+
+    def model_for(self, client: str) -> NamedArrays:
+        return self.inner.model_for(client)
+
+    def state(self) -> State:
+        return self.inner.state().nested("inner")
+
+    def restore(self, state: State) -> None:
+        self.inner.restore(state.under("inner"))
+
+    def describe(self) -> str:
+        return f"{super().describe()} > {self.inner.describe()}"

@@ -1,0 +1,202 @@
+"""Flower's side of a strategy: what makes ours run wherever a Flower ``Strategy`` does.
+
+`FlowerInterface.start` runs our own round loop. The four ``configure_`` and ``aggregate_`` methods
+serve code that calls them directly, such as Flower's differential-privacy wrappers.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from logging import INFO
+from typing import TYPE_CHECKING, Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result
+from flwr.serverapp.strategy import Strategy as FlowerStrategy
+from flwr.supercore import log
+
+from models.records import from_stock, to_stock
+from models.schema import NamedArrays
+from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.transport.exchange import Reply
+from strategies.transport.roster import Client, Node, Roster
+from strategies.transport.stock import StockExchange, read_stock
+
+if TYPE_CHECKING:
+    from strategies.base import Aggregation
+
+
+class FlowerInterface(FlowerStrategy):
+    """Flower's abstract methods, in terms of our hooks."""
+
+    _arrays: NamedArrays | None = None
+
+    @abstractmethod
+    def initialise(self, arrays: NamedArrays) -> None: ...
+
+    @abstractmethod
+    def sample(self, context: RoundContext) -> Sequence[str]: ...
+
+    @abstractmethod
+    def instruct(self, client: str, context: RoundContext) -> Instruction: ...
+
+    @abstractmethod
+    def begin(self, context: RoundContext) -> Aggregation: ...
+
+    @abstractmethod
+    def conclude(self, aggregation: Any, context: RoundContext) -> None: ...
+
+    @abstractmethod
+    def describe(self) -> str: ...
+
+    arrays: NamedArrays
+
+    def summary(self) -> None:
+        """Log name and options."""
+        log(INFO, "\t└──> %s", self.describe())
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+        **kwargs: Any,
+    ) -> Result:
+        """Run all rounds in any ServerApp; takes and returns what Flower's strategies do.
+
+        Parameters
+        ----------
+        grid : Grid
+            Flower's own, with a plain ClientApp behind it, or a `ClientGrid`.
+        initial_arrays : ArrayRecord
+            The first model.
+        num_rounds : int
+        timeout : float
+            Seconds a round waits for answers.
+        train_config, evaluate_config : ConfigRecord, optional
+            Sent with every message.
+        evaluate_fn : callable, optional
+            ``(round, arrays) -> MetricRecord``, before the first round and after each.
+        **kwargs
+            ``clients_per_round``, ``seed`` and ``should_stop(round, result)``; what newer
+            versions of Flower may pass beyond that is ignored.
+        """
+        from strategies.rounds.loop import LoopOptions, RoundLoop
+
+        result = Result()
+        facts: dict[str, Any] = {}
+        start = from_stock(initial_arrays, facts)
+        exchange = grid if hasattr(grid, "exchange") else StockExchange(grid)
+        should_stop = kwargs.get("should_stop")
+
+        def evaluate(server_round: int, arrays: NamedArrays) -> dict[str, float]:
+            metrics = evaluate_fn(server_round, to_stock(arrays)) if evaluate_fn else None
+            if metrics is None:
+                return {}
+            result.evaluate_metrics_serverapp[server_round] = metrics
+            return {k: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
+
+        loop = RoundLoop(
+            self,
+            exchange,
+            LoopOptions(
+                num_rounds=num_rounds,
+                round_timeout=timeout,
+                clients_per_round=int(kwargs.get("clients_per_round", 0)),
+                seed=int(kwargs.get("seed", 0)),
+                train_config=dict(train_config or {}),
+                evaluate_config=dict(evaluate_config or {}),
+            ),
+            evaluate_server=evaluate if evaluate_fn else None,
+        )
+        self.summary()
+        loop.start(start)
+        for record in loop.rounds():
+            if record.train_loss is not None:
+                metrics = MetricRecord({"train_loss": record.train_loss})
+                result.train_metrics_clientapp[record.round] = metrics
+            if record.client_metrics:
+                result.evaluate_metrics_clientapp[record.round] = MetricRecord(
+                    dict(record.client_metrics)
+                )
+            result.arrays = to_stock(self.arrays)
+            if should_stop is not None and should_stop(record.round, result):
+                break
+        return result
+
+    # ---- for code that calls the parts directly ------------------------------------------
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return one plain message for each client of the cohort."""
+        if self._arrays is None:
+            self.initialise(from_stock(arrays))
+        else:
+            self.arrays = self.arrays.replace(from_stock(arrays).vector)
+        self._context = self._plain_context(server_round, grid)
+        messages = []
+        for client in self.sample(self._context):
+            instruction = self.instruct(client, self._context)
+            settings = ConfigRecord({**config, **instruction.config, "server-round": server_round})
+            content = RecordDict({"arrays": to_stock(instruction.arrays), "config": settings})
+            messages.append(Message(content, int(client), MessageType.TRAIN))
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Aggregate plain replies; what does not fit is left out and logged."""
+        aggregation = self.begin(self._context)
+        total, loss = 0, 0.0
+        for message in sorted(replies, key=lambda m: m.metadata.src_node_id):
+            client = str(message.metadata.src_node_id)
+            item = read_stock(message, client, server_round, self.arrays.schema)
+            if not isinstance(item, Reply) or item.arrays is None:
+                log(INFO, "\t> left out: %s", item)
+                continue
+            aggregation.add(
+                Update(
+                    client, item.arrays, item.num_examples, item.metrics, base_round=server_round
+                )
+            )
+            total += item.num_examples
+            loss += item.num_examples * item.metrics.get("train_loss", 0.0)
+        if total == 0:
+            return None, None
+        self.conclude(aggregation, self._context)
+        return to_stock(self.arrays), MetricRecord({"train_loss": loss / total})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return one plain message for every node."""
+        settings = ConfigRecord({**config, "server-round": server_round})
+        content = RecordDict({"arrays": arrays, "config": settings})
+        return [Message(content, node, MessageType.EVALUATE) for node in grid.get_node_ids()]
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Return the example-weighted mean of the clients' metrics."""
+        sums: dict[str, float] = {}
+        total = 0
+        for message in replies:
+            item = read_stock(message, str(message.metadata.src_node_id), server_round, None)
+            if isinstance(item, Reply):
+                total += item.num_examples
+                for name, value in item.metrics.items():
+                    sums[name] = sums.get(name, 0.0) + item.num_examples * value
+        return MetricRecord({k: v / total for k, v in sums.items()}) if total else None
+
+    def _plain_context(self, server_round: int, grid: Grid) -> RoundContext:
+        roster = Roster()
+        for node in grid.get_node_ids():
+            roster.join(Node(node, str(node)), [Client(str(node), node)])
+        return RoundContext(server_round, server_round, roster)

@@ -1,0 +1,62 @@
+"""Local: the baseline in which nothing is shared.
+
+Every client keeps training its own adapter from the common start, in the rounds in which it would
+have taken part; the server only keeps what belongs to whom.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from models.schema import NamedArrays, Vector
+from strategies.base import State, Strategy
+from strategies.rounds.context import RoundContext, Update
+
+
+class OwnUpdates:
+    """What came back this round, by client."""
+
+    def __init__(self) -> None:
+        self.vectors: dict[str, Vector] = {}
+
+    def add(self, update: Update) -> None:
+        """Keep one client's adapter."""
+        self.vectors[update.client] = update.arrays.vector.copy()
+
+    def merge(self, other: Self) -> None:
+        """Take in another node's clients."""
+        self.vectors.update(other.vectors)
+
+
+class Local(Strategy):
+    """Each client alone."""
+
+    about: ClassVar[str] = "baseline: each client trains alone"
+    has_global_model: ClassVar[bool] = False
+
+    def initialise(self, arrays: NamedArrays) -> None:
+        """Everyone starts from the same adapter."""
+        super().initialise(arrays)
+        self._own: dict[str, Vector] = {}
+
+    def begin(self, context: RoundContext) -> OwnUpdates:
+        """Open an empty shelf."""
+        return OwnUpdates()
+
+    def conclude(self, aggregation: OwnUpdates, context: RoundContext) -> None:
+        """Put every returned adapter in its client's place."""
+        self._own.update(aggregation.vectors)
+
+    def model_for(self, client: str) -> NamedArrays:
+        """Return the client's own adapter, or the start while it has none."""
+        own = self._own.get(client)
+        return self.arrays if own is None else self.arrays.replace(own)
+
+    def state(self) -> State:
+        """Return the start and all adapters."""
+        return super().state() | State(self._own).nested("own")
+
+    def restore(self, state: State) -> None:
+        """Take them back."""
+        super().restore(state)
+        self._own = dict(state.under("own").arrays)

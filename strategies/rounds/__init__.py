@@ -1,0 +1,1 @@
+"""The one round loop: select, send, receive, screen, aggregate, evaluate, record."""

@@ -1,0 +1,298 @@
+"""The round loop, written once for every method.
+
+Select, send, receive, screen, aggregate, evaluate, record. It starts at any round and survives the
+loss of any reply.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from logging import WARNING
+
+from flwr.supercore import log
+
+from models.errors import ParticipationError
+from models.schema import NamedArrays
+from strategies.base import Aggregation, Strategy
+from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
+from strategies.transport.exchange import Exchange, Rejection, Reply, Request
+
+Scalar = str | int | float | bool
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How rounds are run.
+
+    Attributes
+    ----------
+    num_rounds : int
+    clients_per_round : int
+        0 = all.
+    seed : int
+    quorum : int
+        Least number of answers for which a round counts.
+    round_timeout : float
+        Seconds.
+    evaluate_every : int
+        Clients are evaluated every so many rounds and in the last; 0 = only in the last.
+    train_config, evaluate_config : mapping
+        Sent to every client; a strategy's own instructions win.
+    """
+
+    num_rounds: int
+    clients_per_round: int = 0
+    seed: int = 0
+    quorum: int = 1
+    round_timeout: float = 3600.0
+    evaluate_every: int = 1
+    train_config: Mapping[str, Scalar] = field(default_factory=dict)
+    evaluate_config: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+Progress = Callable[[int, str, int, int], None]
+
+
+class RoundLoop:
+    """Runs a strategy over an exchange.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    exchange : Exchange
+    options : LoopOptions
+    evaluate_server : callable, optional
+        ``(round, arrays) -> metrics`` on the server's test set.
+    progress : callable, optional
+        ``(round, action, answered, asked)``, called as answers come in.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        exchange: Exchange,
+        options: LoopOptions,
+        *,
+        evaluate_server: Callable[[int, NamedArrays], Mapping[str, float]] | None = None,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.strategy = strategy
+        self.exchange = exchange
+        self.options = options
+        self.ledger = Ledger()
+        self._evaluate_server = evaluate_server
+        self._progress = progress or (lambda *_: None)
+        self._clock = clock
+        self._next = 0
+
+    def start(self, arrays: NamedArrays) -> None:
+        """Begin a new run with this first model."""
+        self.strategy.initialise(arrays)
+        self._next = 0
+
+    def resume(self, next_round: int, ledger: Ledger) -> None:
+        """Go on at a round; the strategy's state was restored."""
+        self.ledger = ledger
+        self._next = next_round
+
+    def rounds(self) -> Iterator[RoundRecord]:
+        """Run all rounds that are left, yielding each one's record.
+
+        Round 0 only evaluates the first model.
+
+        Raises
+        ------
+        ParticipationError
+            A round stayed below the quorum in three attempts.
+        """
+        for server_round in range(self._next, self.options.num_rounds + 1):
+            began = self._clock()
+            if server_round == 0:
+                yield self._evaluated(RoundRecord(0), began)
+            else:
+                yield self._evaluated(self._train(server_round), began)
+
+    # ---- training ------------------------------------------------------------------------
+
+    def _context(self, server_round: int) -> RoundContext:
+        return RoundContext(
+            round=server_round,
+            num_rounds=self.options.num_rounds,
+            roster=self.exchange.roster,
+            clients_per_round=self.options.clients_per_round,
+            seed=self.options.seed,
+        )
+
+    def _train(self, server_round: int) -> RoundRecord:
+        rejected: list[Rejection] = []
+        answered = asked = 0
+        for attempt in range(1, _ATTEMPTS + 1):
+            self.exchange.refresh()
+            context = self._context(server_round)
+            cohort = list(self.strategy.sample(context))
+            asked = len(cohort)
+            streams: dict[str, Aggregation] = {}
+            accepted: list[tuple[Reply, float]] = []
+            # A rule that is not linear gets all updates in one stream, in roster order.
+            waiting: dict[str, Reply] = {}
+            for item in self._ask("train", cohort, context):
+                if isinstance(item, Rejection):
+                    rejected.append(item)
+                    self.ledger.refused(item)
+                    log(WARNING, "round %d: %s rejected: %s: %s", *_escaped(item))
+                    continue
+                accepted.append((_without_arrays(item), item.metrics.get("train_loss", 0.0)))
+                if self.strategy.is_linear:
+                    _take(streams, item.stream, item, self.strategy, context)
+                else:
+                    waiting[item.client] = item
+                del item
+            answered = len(accepted)
+            if answered >= max(1, min(self.options.quorum, asked)):
+                for client in cohort:
+                    if client in waiting:
+                        _take(streams, "", waiting.pop(client), self.strategy, context)
+                self.strategy.conclude(_merged(streams, context), context)
+                break
+            log(
+                WARNING,
+                "round %d: %d of %d answered, %d needed (attempt %d of %d)",
+                *(server_round, answered, asked, self.options.quorum, attempt, _ATTEMPTS),
+            )
+        else:
+            codes = sorted({f"{r.code} ({r.detail})" for r in rejected})
+            raise ParticipationError(
+                f"round {server_round}: {answered} of {asked} clients answered, "
+                f"quorum is {self.options.quorum}; tried {_ATTEMPTS} times: {'; '.join(codes[:5])}"
+            )
+        for reply, _ in accepted:
+            self.ledger.trained(reply)
+        examples = sum(reply.num_examples for reply, _ in accepted)
+        losses = sum(reply.num_examples * loss for reply, loss in accepted)
+        return RoundRecord(
+            round=server_round,
+            train_loss=losses / examples if examples else None,
+            bytes_up=sum(reply.bytes_up for reply, _ in accepted),
+            bytes_down=sum(reply.bytes_down for reply, _ in accepted),
+            clients_asked=asked,
+            clients_answered=answered,
+            rejected=tuple(rejected),
+        )
+
+    def _ask(
+        self, action: str, clients: list[str], context: RoundContext
+    ) -> Iterator[Reply | Rejection]:
+        training = action == "train"
+        common = self.options.train_config if training else self.options.evaluate_config
+
+        def build(client: str) -> Request:
+            if training:
+                told = self.strategy.instruct(client, context)
+            else:
+                told = Instruction(self.strategy.model_for(client))
+            return Request(client, told.arrays, {**common, **told.config})
+
+        answers = self.exchange.exchange(
+            "train" if training else "evaluate",
+            clients,
+            build,
+            server_round=context.round,
+            timeout=self.options.round_timeout,
+        )
+        for done, item in enumerate(answers, start=1):
+            self._progress(context.round, action, done, len(clients))
+            yield item
+
+    # ---- evaluation ----------------------------------------------------------------------
+
+    def _due(self, server_round: int) -> bool:
+        every = self.options.evaluate_every
+        last = server_round == self.options.num_rounds
+        return last or server_round == 0 or (every > 0 and server_round % every == 0)
+
+    def _evaluated(self, record: RoundRecord, began: float) -> RoundRecord:
+        replies: dict[str, Reply] = {}
+        server: Mapping[str, float] = {}
+        rejected = list(record.rejected)
+        if self._due(record.round):
+            context = self._context(record.round)
+            for item in self._ask("evaluate", list(context.roster.reachable), context):
+                if isinstance(item, Rejection):
+                    rejected.append(item)
+                    self.ledger.refused(item)
+                else:
+                    replies[item.client] = item
+                    self.ledger.evaluated(item, record.round)
+            if self._evaluate_server is not None:
+                server = self._evaluate_server(record.round, self.strategy.arrays)
+        return RoundRecord(
+            round=record.round,
+            train_loss=record.train_loss,
+            server_metrics=dict(server),
+            client_metrics=summarise_clients(replies),
+            groups=summarise_groups(replies),
+            bytes_up=record.bytes_up,
+            bytes_down=record.bytes_down,
+            seconds=self._clock() - began,
+            clients_asked=record.clients_asked,
+            clients_answered=record.clients_answered,
+            rejected=tuple(rejected),
+        )
+
+
+def _take(
+    streams: dict[str, Aggregation],
+    stream: str,
+    reply: Reply,
+    strategy: Strategy,
+    context: RoundContext,
+) -> None:
+    if reply.arrays is None:
+        return
+    if stream not in streams:
+        streams[stream] = strategy.begin(context)
+    streams[stream].add(
+        Update(
+            client=reply.client,
+            arrays=reply.arrays,
+            num_examples=reply.num_examples,
+            metrics=reply.metrics,
+            base_round=context.round,
+        )
+    )
+
+
+def _merged(streams: dict[str, Aggregation], context: RoundContext) -> Aggregation:
+    """Combine the nodes' streams in roster order, so arrival order never shows."""
+    place = {client: i for i, client in enumerate(context.roster.ids)}
+    ordered = sorted(streams, key=lambda stream: place.get(stream, -1))
+    first = streams[ordered[0]]
+    for stream in ordered[1:]:
+        first.merge(streams[stream])
+    return first
+
+
+def _without_arrays(reply: Reply) -> Reply:
+    """Keep a reply's numbers and let go of its arrays."""
+    return Reply(
+        client=reply.client,
+        stream=reply.stream,
+        arrays=None,
+        num_examples=reply.num_examples,
+        metrics=reply.metrics,
+        notes=reply.notes,
+        bytes_up=reply.bytes_up,
+        bytes_down=reply.bytes_down,
+    )
+
+
+def _escaped(item: Rejection) -> tuple[int, str, str, str]:
+    text = item.detail.encode("unicode_escape").decode()[:200]
+    return item.round, item.client.encode("unicode_escape").decode()[:80], item.code, text

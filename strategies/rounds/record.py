@@ -1,0 +1,166 @@
+"""What a round leaves behind: one object of ``metrics.jsonl``, and a ledger of clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from strategies.transport.exchange import Rejection, Reply
+
+Counts = Mapping[str, Mapping[str, tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One round in numbers; None where it was not measured.
+
+    Attributes
+    ----------
+    round : int
+        0 is the state before training.
+    train_loss : float or None
+        Mean of the clients' training losses, weighted by examples.
+    server_metrics : mapping
+        ``loss``, ``accuracy``, ``macro_f1`` on the server's test set.
+    client_metrics : mapping
+        Summary over clients; see `summarise_clients`.
+    groups : mapping
+        Accuracy and examples by group column and value, over all clients.
+    bytes_up, bytes_down : int
+        Sum over clients of their payloads' array bytes, training only.
+    seconds : float
+    clients_asked, clients_answered : int
+    rejected : tuple of Rejection
+    """
+
+    round: int
+    train_loss: float | None = None
+    server_metrics: Mapping[str, float] = field(default_factory=dict)
+    client_metrics: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+    clients_asked: int = 0
+    clients_answered: int = 0
+    rejected: tuple[Rejection, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the object written to ``metrics.jsonl``."""
+        server = {k: self.server_metrics.get(k) for k in ("loss", "accuracy", "macro_f1")}
+        clients = {k: self.client_metrics.get(k) for k in CLIENT_SUMMARY}
+        return {
+            "round": self.round,
+            "train_loss": self.train_loss,
+            **server,
+            **clients,
+            "groups": {c: dict(v) for c, v in self.groups.items()},
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+            "seconds": round(self.seconds, 3),
+            "clients_asked": self.clients_asked,
+            "clients_answered": self.clients_answered,
+            "rejected": [r.to_dict() for r in self.rejected],
+        }
+
+
+CLIENT_SUMMARY = (
+    "client_accuracy_mean",
+    "client_accuracy_median",
+    "client_accuracy_std",
+    "client_accuracy_worst",
+    "client_accuracy_worst_decile",
+    "client_loss_mean",
+    "client_macro_f1_mean",
+)
+
+
+def summarise_clients(replies: Mapping[str, Reply]) -> dict[str, float]:
+    """Summarise the clients' evaluations, each client counting once.
+
+    The standard deviation is the population's; the worst decile is the mean of the worst tenth of
+    the clients (at least one).
+    """
+    scored = [r for r in replies.values() if r.num_examples > 0 and "accuracy" in r.metrics]
+    if not scored:
+        return {}
+    accuracy = np.sort([r.metrics["accuracy"] for r in scored])
+    tenth = max(1, len(accuracy) // 10)
+    summary = {
+        "client_accuracy_mean": float(accuracy.mean()),
+        "client_accuracy_median": float(np.median(accuracy)),
+        "client_accuracy_std": float(accuracy.std()),
+        "client_accuracy_worst": float(accuracy[0]),
+        "client_accuracy_worst_decile": float(accuracy[:tenth].mean()),
+    }
+    for name in ("loss", "macro_f1"):
+        values = [r.metrics[name] for r in scored if name in r.metrics]
+        if values:
+            summary[f"client_{name}_mean"] = float(np.mean(values))
+    return summary
+
+
+def summarise_groups(replies: Mapping[str, Reply]) -> dict[str, dict[str, dict[str, float]]]:
+    """Add up the clients' counts by group; each note is {column: {value: [correct, examples]}}."""
+    sums: dict[str, dict[str, list[int]]] = {}
+    for reply in replies.values():
+        groups = reply.notes.get("groups")
+        if not isinstance(groups, dict):
+            continue
+        for column, values in groups.items():
+            for value, (correct, examples) in values.items():
+                cell = sums.setdefault(column, {}).setdefault(value, [0, 0])
+                cell[0] += int(correct)
+                cell[1] += int(examples)
+    return {
+        column: {
+            value: {"accuracy": correct / examples, "examples": examples}
+            for value, (correct, examples) in sorted(values.items())
+            if examples
+        }
+        for column, values in sorted(sums.items())
+    }
+
+
+@dataclass
+class ClientAccount:
+    """What one client did over the run; a row of ``clients.csv``."""
+
+    rounds: int = 0
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    rejected: int = 0
+
+
+class Ledger:
+    """Accounts of all clients."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, ClientAccount] = {}
+
+    def of(self, client: str) -> ClientAccount:
+        """Return a client's account, opening it if need be."""
+        return self.accounts.setdefault(client, ClientAccount())
+
+    def trained(self, reply: Reply) -> None:
+        """Book a round's training."""
+        account = self.of(reply.client)
+        account.rounds += 1
+        account.bytes_up += reply.bytes_up
+        account.bytes_down += reply.bytes_down
+
+    def refused(self, rejection: Rejection) -> None:
+        """Book a rejected answer."""
+        self.of(rejection.client).rejected += 1
+
+    def evaluated(self, reply: Reply, server_round: int) -> None:
+        """Book an evaluation; round 0 is "before", any later one "after"."""
+        accuracy = reply.metrics.get("accuracy")
+        if server_round == 0:
+            self.of(reply.client).accuracy_before = accuracy
+        else:
+            self.of(reply.client).accuracy_after = accuracy

@@ -1,0 +1,1 @@
+"""What carries requests to clients: the roster, packing, flow control, screening."""

@@ -1,0 +1,300 @@
+"""Greeting and preparing nodes: how the roster is learned and what a node is given once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from logging import INFO, WARNING
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore import log
+
+from models.errors import BouquetError, DataError, ModelError, ParticipationError
+from models.messages import HELLO, PREPARE
+from models.records import to_blob
+from strategies.transport.polling import Poller, pull_all
+from strategies.transport.roster import Client, Node, Roster, natural_key
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a node answered to *hello*."""
+
+    node: Node
+    clients: tuple[Client, ...]
+    kind: str
+    labels: tuple[str, ...]
+    base: str | None
+    shipped: tuple[str, ...]
+    code: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a node needs before it can train.
+
+    Attributes
+    ----------
+    plan : str
+        JSON; holds the schema, the labels and how to train.
+    plan_hash : str
+    base : str
+        Fingerprint every client's frozen base must have.
+    ship : callable or None
+        Returns the base as bytes, for nodes that lack it; None where bases are not shipped.
+    """
+
+    plan: str
+    plan_hash: str
+    base: str
+    ship: Callable[[], bytes] | None = None
+
+
+@dataclass
+class Registrar:
+    """Keeps the roster in step with the nodes.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's own.
+    hello : mapping
+        What nodes are told in *hello*: where the data is, the model, the state folder.
+    code : str
+        Hash of this side's code; a node that runs other code is refused.
+    timeout : float
+        Seconds to wait for nodes and for their answers.
+    """
+
+    grid: Grid
+    hello: Mapping[str, str]
+    code: str
+    timeout: float = 120.0
+    roster: Roster = field(default_factory=Roster)
+    refused: dict[str, str] = field(default_factory=dict)
+    preparation: Preparation | None = None
+    greetings: dict[int, Greeting] = field(default_factory=dict)
+    _seen: set[int] = field(default_factory=set)
+
+    def gather(self, needed: int) -> None:
+        """Wait until at least `needed` clients are known.
+
+        Raises
+        ------
+        ParticipationError
+            Fewer came in time; says how many, and why nodes were refused.
+        """
+        deadline = time.monotonic() + self.timeout
+        poller = Poller()
+        while True:
+            self._greet_new(deadline)
+            if len(self.roster) >= max(1, needed):
+                return
+            if time.monotonic() >= deadline:
+                reasons = "".join(f"\n  - {who}: {why}" for who, why in self.refused.items())
+                message = (
+                    f"too few clients after {self.timeout:g} s (node-wait-timeout): have "
+                    f"{len(self.roster)}, need {max(1, needed)}; "
+                    f"{len(self._seen)} nodes are connected{reasons}"
+                )
+                raise DataError(message) if self.refused else ParticipationError(message)
+            poller.rest(deadline)
+
+    def refresh(self) -> None:
+        """Greet and prepare nodes that came, mark those that went."""
+        present = set(self.grid.get_node_ids())
+        for gone in [n for n in self.roster.nodes if n not in present]:
+            log(WARNING, "node of %s is not connected any more", self.roster.nodes[gone].stream)
+            self.roster.leave(gone)
+            self._seen.discard(gone)
+        if present - self._seen:
+            fresh = self._greet_new(time.monotonic() + self.timeout)
+            if self.preparation is not None:
+                self.prepare(self.preparation, fresh)
+
+    def prepare(self, preparation: Preparation, nodes: Sequence[int] | None = None) -> None:
+        """Give nodes the plan, and the base where they lack it; refuse clients with another base.
+
+        Parameters
+        ----------
+        preparation : Preparation
+        nodes : sequence of int, optional
+            Only these; all by default.
+        """
+        self.preparation = preparation
+        wanted = list(self.roster.nodes) if nodes is None else list(nodes)
+        blob = None
+        messages: dict[int, Message] = {}
+        for node_id in wanted:
+            content = RecordDict({"config": ConfigRecord({"plan": preparation.plan})})
+            greeting = self.greetings[node_id]
+            lacks = greeting.base is None and preparation.base not in greeting.shipped
+            if lacks and preparation.ship is not None:
+                blob = blob or to_blob(preparation.ship())
+                content["base"] = blob
+            messages[node_id] = Message(content, node_id, PREPARE)
+        answers = self._ask(messages, time.monotonic() + self.timeout)
+        for node_id in wanted:
+            answer = answers.get(node_id, "no answer in time")
+            problem = answer if isinstance(answer, str) else str(answer.get("error") or "")
+            if not problem and isinstance(answer, dict) and answer["base"] != preparation.base:
+                problem = (
+                    f"its base model has fingerprint {answer['base']}, "
+                    f"the server's has {preparation.base}: install the same checkpoint there"
+                )
+            if problem:
+                self._refuse(node_id, problem)
+        if wanted and not self.roster.reachable:
+            reasons = "".join(f"\n  - {who}: {why}" for who, why in self.refused.items())
+            raise ModelError(f"no client is left to train:{reasons}")
+
+    def reprepare(self, node_id: int) -> None:
+        """Give one node plan and base again; it lost them."""
+        if self.preparation is not None:
+            greeting = self.greetings[node_id]
+            self.greetings[node_id] = Greeting(
+                greeting.node,
+                greeting.clients,
+                greeting.kind,
+                greeting.labels,
+                None,
+                (),
+                greeting.code,
+                greeting.versions,
+            )
+            self.prepare(self.preparation, [node_id])
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Union of all clients' label names, numbers in numeric order."""
+        names = {label for greeting in self.greetings.values() for label in greeting.labels}
+        return tuple(sorted(names, key=natural_key))
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of data the clients hold."""
+        return frozenset(greeting.kind for greeting in self.greetings.values())
+
+    # ---- below ---------------------------------------------------------------------------
+
+    def _greet_new(self, deadline: float) -> list[int]:
+        new = [node for node in self.grid.get_node_ids() if node not in self._seen]
+        if not new:
+            return []
+        content = {node: RecordDict({"config": ConfigRecord(dict(self.hello))}) for node in new}
+        messages = {node: Message(content[node], node, HELLO) for node in new}
+        answers = self._ask(messages, deadline)
+        joined = []
+        for node_id, answer in sorted(answers.items()):
+            self._seen.add(node_id)
+            error = answer if isinstance(answer, str) else str(answer.get("error") or "")
+            if error or isinstance(answer, str):
+                self.refused[f"node {node_id}"] = error
+                log(WARNING, "a node cannot take part: %s", error)
+                continue
+            try:
+                greeting = _read_greeting(node_id, answer)
+            except (KeyError, TypeError, ValueError) as problem:
+                self.refused[f"node {node_id}"] = f"unreadable hello ({type(problem).__name__})"
+                continue
+            if greeting.code != self.code:
+                self.refused[greeting.node.stream] = (
+                    f"it runs other code ({greeting.code}) than the server ({self.code}): "
+                    "stop the local SuperLink that another checkout started, or update the node"
+                )
+                continue
+            clash = [c.id for c in greeting.clients if self._held_elsewhere(c)]
+            if clash:
+                self.refused[greeting.node.stream] = (
+                    f"client-id '{clash[0]}' is taken by another connected node"
+                )
+                continue
+            self.greetings[node_id] = greeting
+            self.roster.join(greeting.node, greeting.clients)
+            joined.append(node_id)
+            names = [c.id for c in greeting.clients]
+            log(INFO, "node with %d clients: %s%s", len(names), names[0], _more(names))
+        return joined
+
+    def _held_elsewhere(self, client: Client) -> bool:
+        if client.id not in self.roster:
+            return False
+        known = self.roster[client.id].node
+        return known != client.node and known in self.roster.nodes
+
+    def _ask(
+        self, messages: Mapping[int, Message], deadline: float
+    ) -> dict[int, dict[str, object] | str]:
+        ids = list(self.grid.push_messages(list(messages.values())))
+        asked = dict(zip(ids, messages, strict=True))
+        answers: dict[int, dict[str, object] | str] = {}
+        for message in pull_all(self.grid, asked, deadline):
+            node_id = asked[message.metadata.reply_to_message_id]
+            if message.has_error():
+                answers[node_id] = f"its ClientApp failed: {message.error.reason[:200]}"
+                continue
+            try:
+                config = message.content.config_records["config"]
+                answers[node_id] = dict(json.loads(str(config["answer"])))
+            except (KeyError, TypeError, ValueError) as problem:
+                answers[node_id] = f"unreadable answer ({type(problem).__name__})"
+        return answers
+
+    def _refuse(self, node_id: int, problem: str) -> None:
+        names = [c.id for c in self.roster if c.node == node_id]
+        for name in names:
+            self.refused[name] = problem
+        log(WARNING, "%s%s refused: %s", names[0] if names else node_id, _more(names), problem)
+        self.roster.leave(node_id)
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" ... {names[-1]}" if len(names) > 1 else ""
+
+
+def _read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
+    cards = answer["clients"]
+    if not isinstance(cards, list) or not cards:
+        raise BouquetError("a node without clients")
+    clients = tuple(_read_client(node_id, dict(card)) for card in cards)
+    first = min((c.id for c in clients), key=natural_key)
+    labels = {label for card in cards for label in card.get("labels") or ()}
+    workers = answer.get("workers", 1)
+    base = answer.get("base")
+    shipped = answer.get("shipped", [])
+    versions = answer.get("versions", {})
+    return Greeting(
+        node=Node(
+            node_id,
+            first,
+            workers if isinstance(workers, int) else 1,
+            bool(answer.get("persistent")),
+            bool(answer.get("pools")),
+        ),
+        clients=clients,
+        kind=str(cards[0]["kind"]),
+        labels=tuple(sorted(labels, key=natural_key)),
+        base=str(base) if base else None,
+        shipped=tuple(shipped) if isinstance(shipped, list) else (),
+        code=str(answer["code"]),
+        versions=dict(versions) if isinstance(versions, dict) else {},
+    )
+
+
+def _read_client(node_id: int, card: Mapping[str, object]) -> Client:
+    counts = card.get("label_counts")
+    groups = card.get("groups")
+    concept = card.get("concept")
+    return Client(
+        id=str(card["client"]),
+        node=node_id,
+        examples=int(str(card["examples"])),
+        test_examples=int(str(card["test_examples"])),
+        label_counts=dict(counts) if isinstance(counts, dict) else None,
+        groups={k: tuple(v) for k, v in groups.items()} if isinstance(groups, dict) else {},
+        concept=int(concept) if isinstance(concept, int) else None,
+    )

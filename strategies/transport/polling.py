@@ -1,0 +1,47 @@
+"""Waiting for replies without Flower's three-second sleeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+_FIRST, _LONGEST, _GROWTH = 0.005, 0.25, 1.1
+
+
+class Poller:
+    """Sleeps between polls: short at first, longer the longer nothing comes."""
+
+    def __init__(self) -> None:
+        self._pause = _FIRST
+
+    def rest(self, deadline: float) -> None:
+        """Sleep until the next poll, at most until `deadline` (monotonic seconds)."""
+        time.sleep(max(0.0, min(self._pause, deadline - time.monotonic())))
+        self._pause = min(self._pause * _GROWTH, _LONGEST)
+
+    def reset(self) -> None:
+        """Something came: poll quickly again."""
+        self._pause = _FIRST
+
+
+def pull_all(grid: Grid, message_ids: Collection[str], deadline: float) -> Iterator[Message]:
+    """Yield the reply to each message once, until all are in or time is up."""
+    waiting = set(message_ids)
+    poller = Poller()
+    while waiting:
+        came = False
+        for message in grid.pull_messages(list(waiting)):
+            asked = message.metadata.reply_to_message_id
+            if asked in waiting:
+                waiting.discard(asked)
+                came = True
+                yield message
+        if came:
+            poller.reset()
+        elif time.monotonic() >= deadline:
+            return
+        else:
+            poller.rest(deadline)

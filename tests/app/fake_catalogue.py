@@ -1,0 +1,45 @@
+"""A registry of four methods, for tests of the settings and of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from clients.data import validate_partition
+
+_OPTIONS = {
+    "fedavg": set(),
+    "fedstale": {"beta"},
+    "fedopt": {"optimizer", "learning-rate"},
+    "fedit": {"token"},
+}
+
+
+class FakeCatalogue:
+    """Knows which options there are and nothing of their values."""
+
+    def method_names(self) -> Collection[str]:
+        return list(_OPTIONS)
+
+    def is_wrapper(self, name: str) -> bool:
+        return name in ("fedopt", "fedstale")
+
+    def option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        unknown = [key for key in options if key not in _OPTIONS[name]]
+        return [f"unknown option '{key}' = {options[key]!r}" for key in unknown]
+
+    def objective_names(self) -> Collection[str]:
+        return ["cross-entropy", "fedprox"]
+
+    def objective_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        allowed = {"mu"} if name == "fedprox" else set()
+        return [f"unknown option '{key}'" for key in options if key not in allowed]
+
+    def adapter_names(self) -> Collection[str]:
+        return ["lora", "ia3", "bias", "head"]
+
+    def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        allowed = {"rank", "token"} if name == "lora" else set()
+        return [f"unknown option '{key}'" for key in options if key not in allowed]
+
+    def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        return validate_partition(name, options)
