@@ -46,9 +46,7 @@ def export_adapter(
             "rounds": last.round,
             "seed": settings.seed,
             "base_path": "../base" if federation.base.embedded else settings.model,
-            "scores": {
-                key: value for key, value in {**last.server_metrics, **last.client_metrics}.items()
-            },
+            "scores": {**last.server_metrics, **last.client_metrics},
         }
     )
     write_adapter(

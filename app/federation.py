@@ -141,7 +141,7 @@ def _one_kind(kinds: frozenset[str]) -> str:
 
 
 def _server_test(settings: Settings, own_data: bool) -> Examples | None:
-    """Return the server's test set; nodes with data of their own leave it only what it was given."""
+    """Return the server's test set; beside nodes with data of their own, only what it was given."""
     if own_data and not settings.server_data_path:
         return None
     return load_server_test(data_spec(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from logging import INFO
 from pathlib import Path
@@ -21,7 +22,8 @@ from models.errors import BouquetError
 from strategies.base import Strategy
 from strategies.pooled import Pooled
 from strategies.rounds.loop import LoopOptions, RoundLoop
-from strategies.rounds.record import RoundRecord
+from strategies.rounds.record import Ledger, RoundRecord
+from strategies.transport.exchange import Rejection
 
 _PROGRESS_EVERY = 0.2
 
@@ -50,7 +52,6 @@ def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
         if isinstance(error, BouquetError):
             log(INFO, "Run failed: %s", error)
         raise
-    directory.status("finished", 0, "")
     log(INFO, "Run directory: %s", directory.path)
     return directory.path
 
@@ -78,6 +79,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     from app.report import write_report
     from app.report.summary import print_summary
 
+    directory.status("finished", 0, "")  # report and table tell how the run ended
     report = write_report(directory.path)
     print_summary(directory.path, Console(width=120))
     log(INFO, "Report: %s", report)
@@ -121,11 +123,26 @@ def _train(
     began = time.monotonic()
     loop.start(federation.initial)
     last = RoundRecord(0)
-    for last in loop.rounds():
+    told: set[str] = set()
+    for record in loop.rounds():
+        last = _with_refused(record, federation, loop.ledger, told)
         results.add(last)
         results.clients(federation.roster, loop.ledger)
         log(INFO, "%s", round_line(last, settings.num_server_rounds, time.monotonic() - began))
     return last
+
+
+def _with_refused(
+    record: RoundRecord, federation: Federation, ledger: Ledger, told: set[str]
+) -> RoundRecord:
+    """Add those who were refused as a whole since the last round, so that nobody just vanishes."""
+    fresh = [who for who in federation.refused if who not in told]
+    told.update(fresh)
+    lost = [Rejection(who, record.round, "refused", federation.refused[who][:200]) for who in fresh]
+    for rejection in lost:
+        if rejection.client in federation.roster:
+            ledger.refused(rejection)
+    return replace(record, rejected=(*record.rejected, *lost)) if lost else record
 
 
 class _Progress:

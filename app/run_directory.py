@@ -162,7 +162,7 @@ class Results:
 
 def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:
     account = ledger.of(name)
-    known = roster[name] if name in roster else None
+    known = roster[name] if name in roster else None  # noqa: SIM401 (a roster is no dict)
     node = roster.nodes.get(known.node) if known else None
     values: list[object] = [
         name,

@@ -20,7 +20,8 @@ from flwr.supercore import log
 from models.records import from_stock, to_stock
 from models.schema import NamedArrays
 from strategies.rounds.context import Instruction, RoundContext, Update
-from strategies.transport.exchange import Reply
+from strategies.transport.client_grid import ClientGrid
+from strategies.transport.exchange import Exchange, Reply
 from strategies.transport.roster import Client, Node, Roster
 from strategies.transport.stock import StockExchange, read_stock
 
@@ -90,9 +91,12 @@ class FlowerInterface(FlowerStrategy):
         from strategies.rounds.loop import LoopOptions, RoundLoop
 
         result = Result()
-        facts: dict[str, Any] = {}
-        start = from_stock(initial_arrays, facts)
-        exchange = grid if hasattr(grid, "exchange") else StockExchange(grid)
+        if isinstance(grid, ClientGrid):
+            exchange: Exchange = grid
+            start = grid.typed(initial_arrays)
+        else:
+            exchange = StockExchange(grid)
+            start = from_stock(initial_arrays)
         should_stop = kwargs.get("should_stop")
 
         def evaluate(server_round: int, arrays: NamedArrays) -> dict[str, float]:
@@ -141,11 +145,12 @@ class FlowerInterface(FlowerStrategy):
         else:
             self.arrays = self.arrays.replace(from_stock(arrays).vector)
         self._context = self._plain_context(server_round, grid)
+        self._order = list(arrays)
         messages = []
         for client in self.sample(self._context):
             instruction = self.instruct(client, self._context)
             settings = ConfigRecord({**config, **instruction.config, "server-round": server_round})
-            content = RecordDict({"arrays": to_stock(instruction.arrays), "config": settings})
+            content = RecordDict({"arrays": self._ordered(instruction.arrays), "config": settings})
             messages.append(Message(content, int(client), MessageType.TRAIN))
         return messages
 
@@ -171,7 +176,7 @@ class FlowerInterface(FlowerStrategy):
         if total == 0:
             return None, None
         self.conclude(aggregation, self._context)
-        return to_stock(self.arrays), MetricRecord({"train_loss": loss / total})
+        return self._ordered(self.arrays), MetricRecord({"train_loss": loss / total})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -194,6 +199,11 @@ class FlowerInterface(FlowerStrategy):
                 for name, value in item.metrics.items():
                     sums[name] = sums.get(name, 0.0) + item.num_examples * value
         return MetricRecord({k: v / total for k, v in sums.items()}) if total else None
+
+    def _ordered(self, arrays: NamedArrays) -> ArrayRecord:
+        """Keep the caller's order of keys: Flower's wrappers compare arrays by position."""
+        record = to_stock(arrays)
+        return ArrayRecord({key: record[key] for key in self._order if key in record})
 
     def _plain_context(self, server_round: int, grid: Grid) -> RoundContext:
         roster = Roster()

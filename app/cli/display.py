@@ -130,12 +130,14 @@ class LiveDisplay:
         if progress is None or progress.round <= self._done:
             return
         share = progress.done / progress.asked if progress.asked else 0.0
+        if progress.action == "evaluate":
+            share = 1.0  # evaluation follows training; the bar must not go back
         self._bar.update(
             self._task,
             completed=progress.round - 1 + share,
             total=progress.rounds,
             description=f"round {progress.round}/{progress.rounds}",
-            clients=f"{progress.done}/{progress.asked} clients",
+            clients=f"{progress.action} {progress.done}/{progress.asked} clients".lstrip(),
             left=self._left(share),
         )
 

@@ -17,12 +17,15 @@ class Progress:
         The round being run, counted from 1, and how many there are.
     done, asked : int
         Clients that have answered, and that were asked.
+    action : str
+        What they were asked for, such as ``"train"``; empty if not said.
     """
 
     round: int
     rounds: int
     done: int
     asked: int
+    action: str = ""
 
 
 class RunFiles:
@@ -51,7 +54,10 @@ class RunFiles:
             return None
         numbers = [values.get(key) for key in ("round", "rounds", "done", "asked")]
         counts = [number for number in numbers if isinstance(number, int)]
-        return Progress(*counts) if len(counts) == len(numbers) else None
+        if len(counts) != len(numbers):
+            return None
+        number, rounds, done, asked = counts
+        return Progress(number, rounds, done, asked, str(values.get("action", "")))
 
     def new_rounds(self) -> list[dict[str, object]]:
         """Return the rounds finished since the last call."""

@@ -72,7 +72,7 @@ class Settings(BaseModel):
 
     strategy: Composition = _key("fedavg", "One method, or a composition: outer > inner.")
     strategy_args: Arguments = _key("", "Options of the methods: beta=0.2, or fedstale.beta=0.2.")
-    num_server_rounds: int = _key(10, "Rounds to train.", ge=1)
+    num_server_rounds: int = _key(20, "Rounds to train.", ge=1)
     num_clients: int = _key(20, "Clients the data are split over.", ge=1)
     clients_per_round: int = _key(0, "Clients asked in a round; 0 asks all.", ge=0)
     seed: int = _key(42, "The seed of everything random.", ge=0)
@@ -95,7 +95,7 @@ class Settings(BaseModel):
     adapter_args: Arguments = _key("", "Options of the adapter.")
     objective: str = _key("", "Local objective; empty takes the method's own.")
     objective_args: Arguments = _key("", "Options of the objective.")
-    local_epochs: int = _key(1, "Passes over a client's data in a round.", ge=1)
+    local_epochs: int = _key(2, "Passes over a client's data in a round.", ge=1)
     local_steps: int = _key(0, "Steps in a round; above 0 they replace local-epochs.", ge=0)
     batch_size: int = _key(16, "Examples a step.", ge=1)
     learning_rate: float = _key(0.01, "Learning rate of the clients' optimizer.", gt=0)

@@ -161,7 +161,7 @@ class ClientGrid(Grid):
                 content = group[client].content
                 record = next(iter(content.array_records.values()))
                 if id(record) not in read:
-                    read[id(record)] = self._typed(record)
+                    read[id(record)] = self.typed(record)
                 config = next(iter(content.config_records.values()), ConfigRecord())
                 options = {
                     k: v for k, v in config.items() if isinstance(v, str | int | float | bool)
@@ -179,8 +179,14 @@ class ClientGrid(Grid):
                 asked = group[item.client]
                 self._answers[asked.metadata.message_id] = _plain_answer(asked, item)
 
-    def _typed(self, record: ArrayRecord) -> NamedArrays:
-        """Read a plain record as arrays of our schema, facts included."""
+    def typed(self, record: ArrayRecord) -> NamedArrays:
+        """Read a plain record as arrays of the clients' schema, facts included.
+
+        Raises
+        ------
+        BouquetError
+            It holds other keys or shapes.
+        """
         arrays = from_stock(record, dict(self.schema.facts))
         differences = self.schema.differences(arrays.schema)
         if differences:

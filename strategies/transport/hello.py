@@ -12,25 +12,14 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore import log
 
-from models.errors import BouquetError, DataError, ModelError, ParticipationError
+from models.errors import DataError, ModelError, ParticipationError
 from models.messages import HELLO, PREPARE
 from models.records import to_blob
+from strategies.transport.greeting import Greeting, read_greeting
 from strategies.transport.polling import Poller, pull_all
-from strategies.transport.roster import Client, Node, Roster, natural_key
+from strategies.transport.roster import Client, Roster, natural_key
 
-
-@dataclass(frozen=True)
-class Greeting:
-    """What a node answered to *hello*."""
-
-    node: Node
-    clients: tuple[Client, ...]
-    kind: str
-    labels: tuple[str, ...]
-    base: str | None
-    shipped: tuple[str, ...]
-    code: str
-    versions: Mapping[str, str]
+_SETTLING = 5.0  # seconds; a SuperNode asks its SuperLink every 3
 
 
 @dataclass(frozen=True)
@@ -86,20 +75,29 @@ class Registrar:
         Raises
         ------
         ParticipationError
-            Fewer came in time; says how many, and why nodes were refused.
+            Fewer came in time; says how many.
+        DataError
+            As before, or none of the connected nodes can take part; says why.
         """
-        deadline = time.monotonic() + self.timeout
+        began = time.monotonic()
+        deadline = began + self.timeout
+        quiet_since = began
         poller = Poller()
         while True:
+            known = len(self._seen)
             self._greet_new(deadline)
             if len(self.roster) >= max(1, needed):
                 return
-            if time.monotonic() >= deadline:
-                reasons = "".join(f"\n  - {who}: {why}" for who, why in self.refused.items())
+            now = time.monotonic()
+            if len(self._seen) > known:
+                quiet_since = now
+            # Nodes that are just starting get a moment to come; those refused will not change.
+            hopeless = self._seen and not len(self.roster) and now - quiet_since >= _SETTLING
+            if hopeless or now >= deadline:
                 message = (
-                    f"too few clients after {self.timeout:g} s (node-wait-timeout): have "
-                    f"{len(self.roster)}, need {max(1, needed)}; "
-                    f"{len(self._seen)} nodes are connected{reasons}"
+                    f"too few clients after {now - began:.0f} s (node-wait-timeout is "
+                    f"{self.timeout:g} s): have {len(self.roster)}, need {max(1, needed)}; "
+                    f"{len(self._seen)} nodes are connected{self._reasons()}"
                 )
                 raise DataError(message) if self.refused else ParticipationError(message)
             poller.rest(deadline)
@@ -149,8 +147,7 @@ class Registrar:
             if problem:
                 self._refuse(node_id, problem)
         if wanted and not self.roster.reachable:
-            reasons = "".join(f"\n  - {who}: {why}" for who, why in self.refused.items())
-            raise ModelError(f"no client is left to train:{reasons}")
+            raise ModelError(f"no client is left to train:{self._reasons()}")
 
     def reprepare(self, node_id: int) -> None:
         """Give one node plan and base again; it lost them."""
@@ -197,7 +194,7 @@ class Registrar:
                 log(WARNING, "a node cannot take part: %s", error)
                 continue
             try:
-                greeting = _read_greeting(node_id, answer)
+                greeting = read_greeting(node_id, answer)
             except (KeyError, TypeError, ValueError) as problem:
                 self.refused[f"node {node_id}"] = f"unreadable hello ({type(problem).__name__})"
                 continue
@@ -244,6 +241,13 @@ class Registrar:
                 answers[node_id] = f"unreadable answer ({type(problem).__name__})"
         return answers
 
+    def _reasons(self) -> str:
+        """Return one line a reason, with all who were refused for it."""
+        refused: dict[str, list[str]] = {}
+        for who, why in self.refused.items():
+            refused.setdefault(why, []).append(who)
+        return "".join(f"\n  - {', '.join(who)}: {why}" for why, who in refused.items())
+
     def _refuse(self, node_id: int, problem: str) -> None:
         names = [c.id for c in self.roster if c.node == node_id]
         for name in names:
@@ -254,47 +258,3 @@ class Registrar:
 
 def _more(names: Sequence[str]) -> str:
     return f" ... {names[-1]}" if len(names) > 1 else ""
-
-
-def _read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
-    cards = answer["clients"]
-    if not isinstance(cards, list) or not cards:
-        raise BouquetError("a node without clients")
-    clients = tuple(_read_client(node_id, dict(card)) for card in cards)
-    first = min((c.id for c in clients), key=natural_key)
-    labels = {label for card in cards for label in card.get("labels") or ()}
-    workers = answer.get("workers", 1)
-    base = answer.get("base")
-    shipped = answer.get("shipped", [])
-    versions = answer.get("versions", {})
-    return Greeting(
-        node=Node(
-            node_id,
-            first,
-            workers if isinstance(workers, int) else 1,
-            bool(answer.get("persistent")),
-            bool(answer.get("pools")),
-        ),
-        clients=clients,
-        kind=str(cards[0]["kind"]),
-        labels=tuple(sorted(labels, key=natural_key)),
-        base=str(base) if base else None,
-        shipped=tuple(shipped) if isinstance(shipped, list) else (),
-        code=str(answer["code"]),
-        versions=dict(versions) if isinstance(versions, dict) else {},
-    )
-
-
-def _read_client(node_id: int, card: Mapping[str, object]) -> Client:
-    counts = card.get("label_counts")
-    groups = card.get("groups")
-    concept = card.get("concept")
-    return Client(
-        id=str(card["client"]),
-        node=node_id,
-        examples=int(str(card["examples"])),
-        test_examples=int(str(card["test_examples"])),
-        label_counts=dict(counts) if isinstance(counts, dict) else None,
-        groups={k: tuple(v) for k, v in groups.items()} if isinstance(groups, dict) else {},
-        concept=int(concept) if isinstance(concept, int) else None,
-    )

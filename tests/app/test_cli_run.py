@@ -319,6 +319,10 @@ def test_progress_that_is_not_there_or_not_whole(tmp_path: Path) -> None:
     assert files.progress() is None
     (tmp_path / "progress.json").write_text('{"round": 1, "rounds": 2, "done": 3, "asked": 4}')
     assert files.progress() == Progress(1, 2, 3, 4)
+    (tmp_path / "progress.json").write_text(
+        '{"round": 1, "rounds": 2, "done": 3, "asked": 4, "action": "train"}'
+    )
+    assert files.progress() == Progress(1, 2, 3, 4, "train")
 
 
 def test_a_round_without_a_server_test_set() -> None:
@@ -344,6 +348,17 @@ def test_the_live_display_shows_clients_scores_and_time_left() -> None:
     assert "10/20 clients" in text
     assert "loss 0.500 accuracy 0.875" in text
     assert "0:07 left" in text  # 3.5 rounds of 2 seconds
+
+
+def test_the_bar_does_not_go_back_while_clients_evaluate() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    display = LiveDisplay(console, 5)
+    with display:
+        display.progress(Progress(1, 5, 20, 20, "train"))
+        assert display._bar.tasks[0].completed == 1
+        display.progress(Progress(1, 5, 2, 20, "evaluate"))
+        assert display._bar.tasks[0].completed == 1
+        assert display._bar.tasks[0].fields["clients"] == "evaluate 2/20 clients"
 
 
 def test_logs_are_plain() -> None:

@@ -1,0 +1,73 @@
+"""What a node answers to *hello*: its clients and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from strategies.transport.roster import Client, Node, natural_key
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a node answered to *hello*."""
+
+    node: Node
+    clients: tuple[Client, ...]
+    kind: str
+    labels: tuple[str, ...]
+    base: str | None
+    shipped: tuple[str, ...]
+    code: str
+    versions: Mapping[str, str]
+
+
+def read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
+    """Read a node's answer.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        It is not what a node answers.
+    """
+    cards = answer["clients"]
+    if not isinstance(cards, list) or not cards:
+        raise ValueError("a node without clients")
+    clients = tuple(_read_client(node_id, dict(card)) for card in cards)
+    first = min((c.id for c in clients), key=natural_key)
+    labels = {label for card in cards for label in card.get("labels") or ()}
+    workers = answer.get("workers", 1)
+    base = answer.get("base")
+    shipped = answer.get("shipped", [])
+    versions = answer.get("versions", {})
+    return Greeting(
+        node=Node(
+            node_id,
+            first,
+            workers if isinstance(workers, int) else 1,
+            bool(answer.get("persistent")),
+            bool(answer.get("pools")),
+        ),
+        clients=clients,
+        kind=str(cards[0]["kind"]),
+        labels=tuple(sorted(labels, key=natural_key)),
+        base=str(base) if base else None,
+        shipped=tuple(shipped) if isinstance(shipped, list) else (),
+        code=str(answer["code"]),
+        versions=dict(versions) if isinstance(versions, dict) else {},
+    )
+
+
+def _read_client(node_id: int, card: Mapping[str, object]) -> Client:
+    counts = card.get("label_counts")
+    groups = card.get("groups")
+    concept = card.get("concept")
+    return Client(
+        id=str(card["client"]),
+        node=node_id,
+        examples=int(str(card["examples"])),
+        test_examples=int(str(card["test_examples"])),
+        label_counts=dict(counts) if isinstance(counts, dict) else None,
+        groups={k: tuple(v) for k, v in groups.items()} if isinstance(groups, dict) else {},
+        concept=int(concept) if isinstance(concept, int) else None,
+    )
