@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
+import os
 import shutil
+import socket
 import time
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 import tomli_w
 
 from app.settings import Settings
-from models.errors import BouquetError, RunDirectoryError
+from models.errors import BouquetError, ConfigurationError, RunDirectoryError
 from models.files import write_json, write_text
 from strategies.rounds.record import Ledger, RoundRecord
 from strategies.transport.roster import Roster, natural_key
@@ -34,6 +40,23 @@ CLIENT_COLUMNS = (
     "rejected",
 )
 
+# Settings that say how a run is carried out, not what it computes.
+_MAY_CHANGE = frozenset(
+    {
+        "baselines",
+        "checkpoint-every",
+        "checkpoint-keep",
+        "node-wait-timeout",
+        "num-server-rounds",
+        "pack-bytes",
+        "quorum",
+        "resume",
+        "round-timeout",
+        "state-dir",
+        "threads",
+    }
+)
+
 
 class RunDirectory:
     """One run's folder.
@@ -48,21 +71,64 @@ class RunDirectory:
         self.path = path
         self._began = time.time()
 
-    def create(self, settings: Settings) -> None:
-        """Make the folder and write the resolved configuration.
+    @contextmanager
+    def opened(self, settings: Settings) -> Iterator[None]:
+        """Make the folder, or with ``resume`` find it again, and keep every other server out.
 
         Raises
         ------
         RunDirectoryError
-            There is a run of that name already.
+            There is a run of that name already, or none to resume, or another server has it.
+        ConfigurationError
+            The run to resume had other settings.
         """
-        if (self.path / "metrics.jsonl").exists():
+        if settings.resume:
+            self._check_same(settings)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write to '{self.path}': {error.strerror}") from error
+        with handle:
+            self._lock(handle)
+            self._begin(settings)
+            yield
+
+    def _lock(self, handle: IO[str]) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            raise RunDirectoryError(
+                f"'{self.path}' is in use by another server ({holder}); "
+                "end that one first, or choose another run-name"
+            ) from None
+        handle.truncate(0)
+        handle.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        handle.flush()
+
+    def _check_same(self, settings: Settings) -> None:
+        """Refuse to continue a run under settings that would make it another one."""
+        file = self.path / "config.toml"
+        if not file.is_file():
+            raise RunDirectoryError(f"there is no run to resume in '{self.path}'")
+        before, now = tomllib.loads(file.read_text()), settings.to_flat()
+        changed = [
+            f"{key} = {now[key]!r}: the run to resume had {before[key]!r}"
+            for key in now
+            if key in before and before[key] != now[key] and key not in _MAY_CHANGE
+        ]
+        if changed:
+            raise ConfigurationError(changed)
+
+    def _begin(self, settings: Settings) -> None:
+        if not settings.resume and (self.path / "metrics.jsonl").exists():
             raise RunDirectoryError(
                 f"'{self.path}' holds a run already: choose another run-name, "
                 "or continue it with resume=true"
             )
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.path / "config.toml", tomli_w.dumps(settings.to_flat()))
             if not (self.path / "uid").exists():
                 write_text(self.path / "uid", uuid4().hex + "\n")
@@ -139,9 +205,10 @@ class Results:
         self._lines.append(json.dumps(record.to_dict()))
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n")
 
-    def keep(self, lines: list[str]) -> None:
-        """Start from the rounds of a run that is resumed."""
+    def keep(self, lines: Sequence[str]) -> None:
+        """Start from the rounds of a run that is resumed; later ones are forgotten."""
         self._lines = list(lines)
+        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n")
 
     @property
     def lines(self) -> list[str]:

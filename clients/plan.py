@@ -55,7 +55,7 @@ def optimizer_arg_errors(optimizer: str, options: Mapping[str, object]) -> list[
     for name, value in options.items():
         if name not in known:
             errors.append(f"unknown option '{name}' of {optimizer}: {nearest(name, known)}")
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value:
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
             errors.append(f"{name} = {value!r}: a number of at least 0")
         elif name != "weight-decay" and value >= 1:
             errors.append(f"{name} = {value!r}: below 1")

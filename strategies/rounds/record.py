@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -64,6 +65,14 @@ class RoundRecord:
             "clients_answered": self.clients_answered,
             "rejected": [r.to_dict() for r in self.rejected],
         }
+
+    @classmethod
+    def from_json(cls, line: str) -> RoundRecord:
+        """Read the scores of a line of ``metrics.jsonl`` back."""
+        raw = json.loads(line)
+        server = {k: raw[k] for k in ("loss", "accuracy", "macro_f1") if raw[k] is not None}
+        clients = {k: raw[k] for k in CLIENT_SUMMARY if raw[k] is not None}
+        return cls(raw["round"], raw["train_loss"], server, clients)
 
 
 CLIENT_SUMMARY = (

@@ -128,8 +128,10 @@ def test_nan_costs_one_client_and_is_named(base: Config) -> None:
         assert line["clients_answered"] == 5
     with (folder / "clients.csv").open() as stream:
         assert next(csv.DictReader(stream))["rejected"] == "2"
-    assert all(np.isfinite(a).all() for a in load_file(
-        folder / "adapter/adapter_model.safetensors").values())
+    assert all(
+        np.isfinite(a).all()
+        for a in load_file(folder / "adapter/adapter_model.safetensors").values()
+    )
 
 
 def test_a_wrong_shape_costs_the_pack_and_the_rest_goes_on(base: Config) -> None:

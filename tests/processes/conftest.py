@@ -82,9 +82,22 @@ def bouquet_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bouquet")
 
 
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory, bouquet_home: Path) -> Iterator[FlowerHost]:
+    """Flower with a home and ports of its own, and one local SuperLink for all simulations.
+
+    The first run starts it, from this checkout; everything is ended afterwards.
+    """
+    made = FlowerHost(tmp_path_factory.mktemp("simulator"), bouquet_home)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, bouquet_home: Path) -> Iterator[FlowerHost]:
-    """Flower with a home and ports of its own; everything is ended afterwards."""
+    """Another one, for a SuperLink and SuperNodes; everything is ended afterwards."""
     made = FlowerHost(tmp_path_factory.mktemp("host"), bouquet_home)
     try:
         yield made

@@ -77,13 +77,10 @@ def _finished(run: Path, output: str) -> None:
 
 @pytest.fixture(scope="module")
 def simulation(
-    sites: Sites,
-    bouquet_home: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    simulator: FlowerHost, sites: Sites, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The same two clients, folders and seed, simulated."""
     out = tmp_path_factory.mktemp("simulated")
-    host = FlowerHost(tmp_path_factory.mktemp("host"), bouquet_home)
     settings = {
         **_TRAINING,
         "out-dir": str(out),
@@ -94,11 +91,8 @@ def simulation(
         "public-data": str(sites.public),
         "server-data-path": str(sites.test),
     }
-    try:
-        done = host.flwr_run(settings)
-        _finished(out / "simulated", done.stdout)
-    finally:
-        host.stop()
+    done = simulator.flwr_run(settings)
+    _finished(out / "simulated", done.stdout)
     return out / "simulated"
 
 

@@ -37,9 +37,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def main_run(host: FlowerHost, out: Path) -> Path:
+def main_run(simulator: FlowerHost, out: Path) -> Path:
     """A run of the checkout, by ``flwr run``; it starts the local SuperLink from there."""
-    done = host.flwr_run({**_SETTINGS, "out-dir": str(out), "run-name": "main"})
+    done = simulator.flwr_run({**_SETTINGS, "out-dir": str(out), "run-name": "main"})
     assert (out / "main" / "report.html").is_file(), done.stdout
     return out / "main"
 
@@ -97,10 +97,10 @@ def test_peft_finds_the_stated_accuracy_in_a_fresh_process(main_run: Path) -> No
 
 
 def test_the_same_settings_give_the_same_bits_and_exit_code_0(
-    host: FlowerHost, main_run: Path, out: Path
+    simulator: FlowerHost, main_run: Path, out: Path
 ) -> None:
     words = _words({**_SETTINGS, "out-dir": str(out), "run-name": "again"})
-    done = host.run(["bouquet", "run", *words], cwd=ROOT)
+    done = simulator.run(["bouquet", "run", *words], cwd=ROOT)
     assert done.returncode == 0, done.stdout
     assert (out / "again" / _ADAPTER).read_bytes() == (main_run / _ADAPTER).read_bytes()
 
@@ -126,7 +126,7 @@ def test_a_simulation_finds_what_one_process_computes(
 
 
 def test_another_checkout_under_the_same_superlink_runs_its_own_clients(
-    host: FlowerHost, main_run: Path, out: Path, tmp_path: Path
+    simulator: FlowerHost, main_run: Path, out: Path, tmp_path: Path
 ) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
@@ -143,15 +143,15 @@ def test_another_checkout_under_the_same_superlink_runs_its_own_clients(
             "    return Trained(done.vector, done.loss + 1000.0, done.examples)\n"
         )
     settings = {**_SETTINGS, "num-server-rounds": 1, "out-dir": str(out), "run-name": "other"}
-    done = host.flwr_run(settings, app=checkout)
+    done = simulator.flwr_run(settings, app=checkout)
     assert (out / "other" / _ADAPTER).is_file(), done.stdout
     assert 1000.0 < float(str(metrics_of(out / "other")[-1]["train_loss"])) < 1010.0
 
 
 def test_a_misspelt_key_stops_with_2_and_names_the_nearest(
-    host: FlowerHost, tmp_path: Path
+    simulator: FlowerHost, tmp_path: Path
 ) -> None:
-    done = host.run(["bouquet", "run", "learning-rat=0.1", f"out-dir={tmp_path}"], cwd=ROOT)
+    done = simulator.run(["bouquet", "run", "learning-rat=0.1", f"out-dir={tmp_path}"], cwd=ROOT)
     assert done.returncode == 2, done.stdout
     assert "learning-rat" in done.stdout
     assert "'learning-rate'" in done.stdout
@@ -159,7 +159,7 @@ def test_a_misspelt_key_stops_with_2_and_names_the_nearest(
 
 
 def test_a_folder_without_the_label_column_fails_by_client_and_column(
-    host: FlowerHost, main_run: Path, tmp_path: Path
+    simulator: FlowerHost, main_run: Path, tmp_path: Path
 ) -> None:
     for name, column in (("north", "label"), ("south", "diagnosis")):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -175,7 +175,7 @@ def test_a_folder_without_the_label_column_fails_by_client_and_column(
         "out-dir": str(tmp_path),
         "run-name": "unlabelled",
     }
-    done = host.run(["bouquet", "run", *_words(settings)], cwd=ROOT)
+    done = simulator.run(["bouquet", "run", *_words(settings)], cwd=ROOT)
     status = json.loads((tmp_path / "unlabelled" / "status.json").read_text())
     assert (done.returncode, status["state"], status["code"]) == (3, "failed", 3), done.stdout
     for text in (done.stdout, status["message"]):

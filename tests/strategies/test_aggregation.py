@@ -24,9 +24,7 @@ def test_without_weight_there_is_no_mean() -> None:
 
 
 @given(PAIRS, st.integers(0, 8))
-def test_streams_merge_to_the_same_mean(
-    pairs: list[tuple[np.ndarray, int]], cut: int
-) -> None:
+def test_streams_merge_to_the_same_mean(pairs: list[tuple[np.ndarray, int]], cut: int) -> None:
     whole, first, second = WeightedMean(3), WeightedMean(3), WeightedMean(3)
     for i, (vector, weight) in enumerate(pairs):
         whole.add(vector, weight)

@@ -92,7 +92,9 @@ def _train(message: Message, context: Context) -> Message:
     weights = message.content["arrays"].to_numpy_ndarrays()
     config = message.content["config"]
     moved = [w + (1 if context.node_id == 1000 else 5) for w in weights]
-    record = ArrayRecord({k: Array(v) for k, v in zip(message.content["arrays"], moved, strict=True)})
+    record = ArrayRecord(
+        {k: Array(v) for k, v in zip(message.content["arrays"], moved, strict=True)}
+    )
     metrics = MetricRecord(
         {"train_loss": float(config["server-round"]), "num-examples": EXAMPLES[context.node_id]}
     )
@@ -190,4 +192,6 @@ def test_the_client_grid_is_a_flower_grid(vit_folder: Path) -> None:
     (reply,) = federation.grid.send_and_receive([Message(content, target, "evaluate")], timeout=60)
     assert isinstance(federation.grid, ClientGrid)
     assert reply.metadata.src_node_id == target
-    assert reply.content["metrics"]["num-examples"] == federation.roster["client-0002"].test_examples
+    assert (
+        reply.content["metrics"]["num-examples"] == federation.roster["client-0002"].test_examples
+    )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from models.errors import ClientError
 from models.schema import NamedArrays
-from strategies.rounds.context import RoundContext
 from strategies.fedavg import FedAvg
+from strategies.rounds.context import RoundContext
 from strategies.transport.packing import plan_packs
 from strategies.transport.roster import Client, Node, Roster, natural_key
 from strategies.transport.screening import check_update, check_weight

@@ -41,6 +41,12 @@ def test_same_generator_same_split_other_generator_other_split() -> None:
     assert first != other
 
 
+def test_a_rare_label_is_taken_as_often_as_its_share() -> None:
+    codes = np.asarray([0] + [1] * 9)
+    taken = [stratified_split(codes, 2, np.random.default_rng(seed))[1] for seed in range(500)]
+    assert 70 <= sum(0 in rows for rows in taken) <= 130
+
+
 def test_more_than_there_are_is_refused() -> None:
     with pytest.raises(ValueError, match=r"cannot take 3 of 2 rows"):
         stratified_split(np.zeros(2, np.int64), 3, np.random.default_rng(0))

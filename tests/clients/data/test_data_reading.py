@@ -87,7 +87,7 @@ def test_csv_names_that_pandas_takes_for_missing(write: Write, make_texts: Write
 
 def test_csv_labels_that_turn_into_names_late(write: Write) -> None:
     rows = 25_000
-    path = write("rows.csv", {"text": ["t"] * rows, "label": ["1"] * (rows - 1) + ["other"]})
+    path = write("rows.csv", {"text": ["t" * 20] * rows, "label": ["1"] * (rows - 1) + ["other"]})
     table = make_table(read_path(path, "x")["train"], DataSpec(), "x", "train")
     assert table.label_names == ("1", "other")
     assert np.bincount(table.label_codes).tolist() == [rows - 1, 1]
@@ -233,6 +233,7 @@ NUMBER = datasets.Value("int64")
             ("text", "words", "label"),
         ),
         ({"text": TEXT, "who": TEXT}, {"label_column": "who"}, ("text", "text", "who")),
+        ({"text": TEXT, "content": TEXT}, {"label_column": "text"}, ("text", "content", "text")),
         (
             {"text": TEXT, "a": CLASS, "b": CLASS},
             {"group_columns": ("a",)},

@@ -1,0 +1,150 @@
+"""Running one strategy to its end: rounds, tables, progress, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from logging import INFO
+
+from flwr.supercore import log
+
+from app.checkpoint import Checkpoints
+from app.federation import Federation
+from app.run_directory import Results, RunDirectory
+from app.settings import Settings
+from strategies.base import Strategy
+from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.rounds.record import Ledger, RoundRecord
+from strategies.transport.exchange import Rejection
+
+_PROGRESS_EVERY = 0.2
+
+
+def train_rounds(
+    federation: Federation,
+    settings: Settings,
+    strategy: Strategy,
+    results: Results,
+    directory: RunDirectory,
+    checkpoints: Checkpoints | None = None,
+) -> RoundRecord:
+    """Run all rounds that are left.
+
+    Parameters
+    ----------
+    federation : Federation
+    settings : Settings
+    strategy : Strategy
+    results : Results
+        Where the tables go.
+    directory : RunDirectory
+        Where the progress goes.
+    checkpoints : Checkpoints, optional
+        Written as the settings say; with ``resume`` the newest is continued.
+
+    Returns
+    -------
+    RoundRecord
+        Of the last round.
+    """
+    loop = RoundLoop(
+        strategy,
+        federation.grid,
+        LoopOptions(
+            num_rounds=settings.num_server_rounds,
+            clients_per_round=settings.clients_per_round,
+            seed=settings.seed,
+            quorum=settings.quorum,
+            round_timeout=settings.round_timeout,
+            evaluate_every=settings.evaluate_every,
+        ),
+        evaluate_server=(lambda _, arrays: federation.evaluate(arrays))
+        if strategy.has_global_model
+        else None,
+        progress=_Progress(directory, settings.num_server_rounds),
+    )
+    loop.start(federation.initial)
+    last = RoundRecord(0)
+    found = checkpoints.newest() if checkpoints is not None and settings.resume else None
+    if found is not None:
+        strategy.restore(found.state)
+        loop.resume(found.round + 1, found.ledger)
+        results.keep(found.history)
+        last = RoundRecord.from_json(found.history[-1])
+        log(INFO, "continuing after round %d", found.round)
+    elif settings.resume and checkpoints is not None:
+        log(INFO, "no checkpoint yet: starting from the beginning")
+    first, began, told = last.round, time.monotonic(), set[str]()
+    for record in loop.rounds():
+        last = _with_refused(record, federation, loop.ledger, told)
+        results.add(last)
+        results.clients(federation.roster, loop.ledger)
+        final = last.round == settings.num_server_rounds
+        if checkpoints is not None and (final or last.round % settings.checkpoint_every == 0):
+            checkpoints.save(last.round, strategy.state(), loop.ledger, results.lines)
+        elapsed = time.monotonic() - began
+        log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
+    return last
+
+
+def _with_refused(
+    record: RoundRecord, federation: Federation, ledger: Ledger, told: set[str]
+) -> RoundRecord:
+    """Add those who were refused as a whole since the last round, so that nobody just vanishes."""
+    fresh = [who for who in federation.refused if who not in told]
+    told.update(fresh)
+    lost = [Rejection(who, record.round, "refused", federation.refused[who][:200]) for who in fresh]
+    for rejection in lost:
+        if rejection.client in federation.roster:
+            ledger.refused(rejection)
+    return replace(record, rejected=(*record.rejected, *lost)) if lost else record
+
+
+class _Progress:
+    """Writes the round's progress, at most five times a second."""
+
+    def __init__(self, directory: RunDirectory, rounds: int) -> None:
+        self._directory = directory
+        self._rounds = rounds
+        self._written = 0.0
+
+    def __call__(self, server_round: int, action: str, done: int, asked: int) -> None:
+        now = time.monotonic()
+        if done == asked or now - self._written > _PROGRESS_EVERY:
+            self._written = now
+            self._directory.progress(server_round, self._rounds, action, done, asked)
+
+
+def round_line(record: RoundRecord, rounds: int, elapsed: float, first: int = 0) -> str:
+    """Return one line for the log: who answered, loss, accuracy, time left.
+
+    Parameters
+    ----------
+    record : RoundRecord
+    rounds : int
+        Of the run.
+    elapsed : float
+        Seconds since the run began or was resumed.
+    first : int
+        The round after which it began.
+    """
+    parts = [f"round {record.round}/{rounds}"]
+    if record.round:
+        parts.append(f"clients {record.clients_answered}/{record.clients_asked}")
+    if record.train_loss is not None:
+        parts.append(f"train loss {record.train_loss:.4f}")
+    server, clients = record.server_metrics, record.client_metrics
+    if "loss" in server:
+        parts.append(f"loss {server['loss']:.4f}")
+    if "accuracy" in server:
+        parts.append(f"accuracy {server['accuracy']:.4f}")
+    if "client_accuracy_mean" in clients:
+        worst = clients["client_accuracy_worst_decile"]
+        parts.append(f"clients' accuracy {clients['client_accuracy_mean']:.4f} (worst {worst:.4f})")
+    if record.rejected:
+        parts.append(f"rejected {len(record.rejected)}")
+    parts.append(f"{record.seconds:.1f} s")
+    if first < record.round < rounds:
+        left = elapsed / (record.round - first) * (rounds - record.round)
+        parts.append(f"about {left:.0f} s left")
+    return " | ".join(parts)
