@@ -23,6 +23,11 @@ class LocalGrid(Grid):
     run_config : mapping, optional
     tamper : callable, optional
         ``(message, reply) -> reply or None``, to let a test spoil or swallow answers.
+
+    Attributes
+    ----------
+    sent : list of (str, int)
+        Type and node of every message so far.
     """
 
     def __init__(
@@ -38,7 +43,7 @@ class LocalGrid(Grid):
         self._run_config = dict(run_config or {})
         self._tamper = tamper
         self._answers: dict[str, Message] = {}
-        self.sent: list[Message] = []
+        self.sent: list[tuple[str, int]] = []
 
     def set_run(self, run: Run) -> None:
         """Not needed here."""
@@ -69,7 +74,7 @@ class LocalGrid(Grid):
         for message in messages:
             message_id = str(uuid4())
             message.metadata.__dict__["_message_id"] = message_id
-            self.sent.append(message)
+            self.sent.append((message.metadata.message_type, message.metadata.dst_node_id))
             answer = self._answer(message)
             if self._tamper is not None:
                 answer = self._tamper(message, answer)

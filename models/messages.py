@@ -53,8 +53,14 @@ class PackRequest:
         arrays = self.arrays[index if len(self.arrays) > 1 else 0]
         return arrays, self.options[index if len(self.options) > 1 else 0]
 
-    def to_content(self) -> RecordDict:
-        """Write the records of the message."""
+    def to_content(self, buffer: ArrayRecord | None = None) -> RecordDict:
+        """Write the records of the message.
+
+        Parameters
+        ----------
+        buffer : ArrayRecord, optional
+            The arrays, where they were encoded before: a start that all packs share.
+        """
         same = len({id(o) for o in self.options}) == 1 or all(
             dict(o) == dict(self.options[0]) for o in self.options
         )
@@ -69,15 +75,18 @@ class PackRequest:
                 "wire-dtype": self.wire,
             }
         )
+        return RecordDict({"arrays": buffer or self.encoded(), "config": config})
+
+    def encoded(self) -> ArrayRecord:
+        """Write the arrays: one buffer, or one a client where their lengths differ."""
         rows = [a.vector for a in self.arrays]
-        if len({row.shape for row in rows}) > 1:
-            record = ArrayRecord()
-            for index, row in enumerate(rows):
-                for key, array in to_flat([row], self.wire).items():
-                    record[f"{index}/{key}"] = array
-        else:
-            record = to_flat(rows, self.wire)
-        return RecordDict({"arrays": record, "config": config})
+        if len({row.shape for row in rows}) == 1:
+            return to_flat(rows, self.wire)
+        record = ArrayRecord()
+        for index, row in enumerate(rows):
+            for key, array in to_flat([row], self.wire).items():
+                record[f"{index}/{key}"] = array
+        return record
 
 
 def is_pack(content: RecordDict) -> bool:

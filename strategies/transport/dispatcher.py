@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from flwr.app import Message
+from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 
 from models.errors import ClientError
 from models.messages import ClientResult, PackRequest, unpack_results
 from models.records import WireDtype
-from models.schema import Schema
+from models.schema import NamedArrays, Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.hello import Registrar
 from strategies.transport.packing import Pack, plan_packs
@@ -46,6 +46,19 @@ class _Lane:
         return bool(self.packs) and self.sent - self.given < self.window
 
 
+class _SharedStart:
+    """The buffer of the start that a round's packs share, encoded once."""
+
+    def __init__(self) -> None:
+        self._of: NamedArrays | None = None
+        self._buffer: ArrayRecord | None = None
+
+    def buffer_of(self, request: PackRequest) -> ArrayRecord:
+        if self._buffer is None or self._of is not request.arrays[0]:
+            self._of, self._buffer = request.arrays[0], request.encoded()
+        return self._buffer
+
+
 class Dispatcher:
     """Sends requests as packs and yields screened answers.
 
@@ -65,6 +78,7 @@ class Dispatcher:
         self._registrar = registrar
         self._pack_bytes = pack_bytes
         self._wire = wire
+        self._shared = _SharedStart()
 
     def exchange(
         self,
@@ -126,14 +140,15 @@ class Dispatcher:
         arrays = [request.arrays for request in requests.values()]
         shared = all(item is arrays[0] for item in arrays)
         preparation = self._registrar.preparation
-        content = PackRequest(
+        asked = PackRequest(
             plan=preparation.plan_hash if preparation else "",
             server_round=server_round,
             clients=pack.clients,
             arrays=tuple(arrays[:1] if shared else arrays),
             options=tuple(request.config for request in requests.values()),
             wire=self._wire,
-        ).to_content()
+        )
+        content = asked.to_content(self._shared.buffer_of(asked) if shared else None)
         (message_id,) = self._grid.push_messages([Message(content, pack.node.id, action)])
         # The start is not kept: only what the answer must look like.
         lane.under_way[message_id] = (number, pack, requests)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Sites, metrics_of
 from flower_host import FlowerHost, Nodes, wait_until
+from hospitals import Sites, metrics_of
 from safetensors.numpy import load_file, save_file
 
 _CLIENTS = ("hospital-a", "hospital-b")

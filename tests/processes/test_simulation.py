@@ -12,8 +12,8 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from conftest import metrics_of
 from flower_host import ROOT, FlowerHost
+from hospitals import metrics_of
 from safetensors.numpy import load_file
 
 from app.client_app import app
