@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from app.places import code_hash, state_folder
 from app.planning import Base, build, data_spec, find_base, make_plan
 from app.settings import Settings
-from clients.data import Examples, load_server_test
+from clients.data import Examples, load_server_test, order_labels
 from clients.plan import Plan
 from clients.preparation import make_preparation
 from clients.session import prepare
@@ -108,9 +108,10 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     )
     registrar.gather(max(settings.quorum, settings.clients_per_round, 1))
     kind = _one_kind(registrar.kinds)
-    labels = settings.labels or registrar.label_names
     own_data = not all(node.pools for node in registrar.roster.nodes.values())
     test = _server_test(settings, own_data)
+    seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
+    labels = settings.labels or tuple(order_labels(seen))
     base = find_base(settings, kind, bases, own_data)
     model = build(settings, kind, labels, base)
     plan = make_plan(settings, kind, labels, base, model)

@@ -56,10 +56,16 @@ class AdaptedModel:
         torch.manual_seed(seed)
         heads = list(base.fresh)
         config = adapter.peft_config(base.module, heads, TASKS[kind].peft_type)
+        if adapter.needs_full_precision:
+            base.module.float()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.module: Any = get_peft_model(base.module, config).to(device)
         self._config = config
+        for name, part in self.module.named_modules():
+            if name.endswith(".modules_to_save.default"):
+                # What is trained is float32; a base in half precision hands it half numbers.
+                part.register_forward_pre_hook(_to_float32)
         self.device = torch.device(device)
         places = _trainable_by_key(self.module)
         specs = tuple(ArraySpec(key, tuple(p.shape)) for key, p in sorted(places.items()))
@@ -95,6 +101,12 @@ class AdaptedModel:
         raw = self._config.to_dict()
         raw.update(base_model_name_or_path=base_name, inference_mode=True)
         return {key: _plain(value) for key, value in raw.items()}
+
+
+def _to_float32(part: torch.nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(
+        x.float() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in inputs
+    )
 
 
 def _trainable_by_key(module: Any) -> dict[str, torch.nn.Parameter]:

@@ -66,6 +66,7 @@ class Adapter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     summary: ClassVar[str]
+    needs_full_precision: ClassVar[bool] = False
 
     def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
         """Return PEFT's configuration for a base `module` whose `heads` are trained whole."""
@@ -160,6 +161,8 @@ class Bias(Adapter):
     """All bias terms and the head (BitFit; the bias kind of FedPEFT, Sun et al. 2022)."""
 
     summary: ClassVar[str] = "all bias terms, and the head"
+    # A layer cannot add a float32 bias to half-precision products.
+    needs_full_precision: ClassVar[bool] = True
     bias: ClassVar[Literal["all", "none"]] = "all"
 
     def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
@@ -174,6 +177,7 @@ class Head(Bias):
     """The head alone (linear probing; the head kind of FedPEFT)."""
 
     summary: ClassVar[str] = "the head alone"
+    needs_full_precision: ClassVar[bool] = False
     bias: ClassVar[Literal["all", "none"]] = "none"
 
 

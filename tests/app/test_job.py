@@ -230,3 +230,19 @@ def test_text_runs_too(base: Config, bert_folder: Path, tmp_path: Path) -> None:
     assert set(last["groups"]["who"]) == {"0", "1", "2"}  # type: ignore[index]
     config = json.loads((folder / "adapter/adapter_config.json").read_text())
     assert config["task_type"] == "SEQ_CLS"
+
+
+def test_a_base_in_half_precision_runs(base: Config, vit_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+    from transformers import AutoModelForImageClassification
+
+    half = AutoModelForImageClassification.from_pretrained(vit_folder).to(torch.bfloat16)
+    half.save_pretrained(tmp_path / "half")
+    shutil.copy(vit_folder / "preprocessor_config.json", tmp_path / "half")
+    folder = run({**base, "model": str(tmp_path / "half"), "num-server-rounds": 1})
+    arrays = load_file(folder / "adapter/adapter_model.safetensors")
+    assert {str(a.dtype) for a in arrays.values()} == {"float32"}
+    last = rounds(folder)[-1]
+    assert last["train_loss"] < rounds(folder)[0]["loss"] * 1.1  # type: ignore[operator]

@@ -122,3 +122,34 @@ def test_options_are_checked_all_at_once() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'lora'"):
         make_adapter("lorra", {})
     assert set(ADAPTERS) == {"lora", "ia3", "bias", "head"}
+
+
+@pytest.mark.parametrize("kind", sorted(ADAPTERS))
+def test_a_base_in_half_precision_trains_float32_adapters(
+    kind: str, vit_folder: Path, tmp_path: Path
+) -> None:
+    half = AutoModelForImageClassification.from_pretrained(vit_folder).to(torch.bfloat16)
+    half.save_pretrained(tmp_path / "half")
+    model = vit(tmp_path / "half", kind)
+    before = model.read()
+    x = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    torch.nn.functional.cross_entropy(
+        model.module(pixel_values=x.to(next(model.module.parameters()).dtype)).logits,
+        torch.tensor([0, 1, 2, 3]),
+    ).backward()
+    torch.optim.SGD([model.flat], lr=0.1).step()
+    after = model.arrays()
+    assert after.vector.dtype == np.float32
+    assert not np.array_equal(before, after.vector)
+    # Steps far below bfloat16's resolution must not be lost.
+    model.load(before + np.float32(1e-4) * np.sign(before + 1e-9))
+    assert not np.array_equal(model.read(), before)
+    write_adapter(tmp_path / "adapter", after, model.peft_config("half"), "card")
+    plain = AutoModelForImageClassification.from_pretrained(tmp_path / "half", dtype=torch.float32)
+    loaded = PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()
+    model.load(after.vector)
+    with torch.no_grad():
+        ours = model.module.eval()(
+            pixel_values=x.to(next(model.module.parameters()).dtype)
+        ).logits.float()
+        np.testing.assert_allclose(ours, loaded(pixel_values=x).logits, atol=0.05)
