@@ -11,7 +11,7 @@ import shutil
 import socket
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,16 +162,9 @@ class RunDirectory:
 
     def progress(self, server_round: int, rounds: int, action: str, done: int, asked: int) -> None:
         """Write how far the current round is."""
-        write_progress(
-            self.path / "progress.json",
-            {
-                "round": server_round,
-                "rounds": rounds,
-                "action": action,
-                "done": done,
-                "asked": asked,
-            },
-        )
+        now = {"round": server_round, "rounds": rounds, "action": action, "done": done}
+        text = json.dumps({**now, "asked": asked})
+        write_text(self.path / "progress.json", text, durable=False)
 
     def write_labels(self, labels: tuple[str, ...], roster: Roster) -> None:
         """Write the label counts of the clients that share them."""
@@ -191,6 +184,8 @@ class RunDirectory:
 class Results:
     """The tables of one strategy's run: the main one's, or a baseline's.
 
+    They are written anew after each round, and not flushed to the disk: a checkpoint holds them.
+
     Parameters
     ----------
     folder : Path
@@ -203,12 +198,12 @@ class Results:
     def add(self, record: RoundRecord) -> None:
         """Append a round to ``metrics.jsonl``."""
         self._lines.append(json.dumps(record.to_dict()))
-        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n")
+        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
 
     def keep(self, lines: Sequence[str]) -> None:
         """Start from the rounds of a run that is resumed; later ones are forgotten."""
         self._lines = list(lines)
-        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n")
+        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
 
     @property
     def lines(self) -> list[str]:
@@ -224,7 +219,7 @@ class Results:
             if name.startswith("@"):
                 continue
             table.writerow(_row(name, roster, ledger))
-        write_text(self.folder / "clients.csv", out.getvalue())
+        write_text(self.folder / "clients.csv", out.getvalue(), durable=False)
 
 
 def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:
@@ -246,9 +241,3 @@ def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:
     ]
     return ["" if value is None else value for value in values]
 
-
-def write_progress(path: Path, value: Mapping[str, object]) -> None:
-    """Write a file that may be lost: renamed into place, but not flushed to the disk."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value))
-    temporary.replace(path)

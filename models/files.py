@@ -10,17 +10,28 @@ from pathlib import Path
 from models.schema import NamedArrays
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a mix."""
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file so that a reader sees the old content or the new, never a mix.
+
+    Parameters
+    ----------
+    path : Path
+    data : bytes
+    durable : bool
+        Flush to the disk, so that it outlives a power failure too; not needed for what is
+        written anew all the time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         temporary.replace(path)
-        _flush_folder(path.parent)
+        if durable:
+            _flush_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -37,9 +48,9 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write UTF-8 text; see `write_bytes`."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), durable=durable)
 
 
 def write_json(path: Path, value: object) -> None:

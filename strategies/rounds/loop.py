@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import WARNING
 
 from flwr.supercore import log
@@ -112,12 +112,14 @@ class RoundLoop:
         ParticipationError
             A round stayed below the quorum in three attempts.
         """
+        # What the caller does between rounds counts too, so that all seconds add up.
+        began = self._clock()
         for server_round in range(self._next, self.options.num_rounds + 1):
-            began = self._clock()
-            if server_round == 0:
-                yield self._evaluated(RoundRecord(0), began)
-            else:
-                yield self._evaluated(self._train(server_round), began)
+            trained = self._train(server_round) if server_round else RoundRecord(0)
+            record = self._evaluated(trained)
+            now = self._clock()
+            yield replace(record, seconds=now - began)
+            began = now
 
     # ---- training ------------------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class RoundLoop:
         last = server_round == self.options.num_rounds
         return last or server_round == 0 or (every > 0 and server_round % every == 0)
 
-    def _evaluated(self, record: RoundRecord, began: float) -> RoundRecord:
+    def _evaluated(self, record: RoundRecord) -> RoundRecord:
         replies: dict[str, Reply] = {}
         server: Mapping[str, float] = {}
         rejected = list(record.rejected)
@@ -232,17 +234,11 @@ class RoundLoop:
                     self.ledger.evaluated(item, record.round)
             if self._evaluate_server is not None:
                 server = self._evaluate_server(record.round, self.strategy.arrays)
-        return RoundRecord(
-            round=record.round,
-            train_loss=record.train_loss,
+        return replace(
+            record,
             server_metrics=dict(server),
             client_metrics=summarise_clients(replies),
             groups=summarise_groups(replies),
-            bytes_up=record.bytes_up,
-            bytes_down=record.bytes_down,
-            seconds=self._clock() - began,
-            clients_asked=record.clients_asked,
-            clients_answered=record.clients_answered,
             rejected=tuple(rejected),
         )
 
@@ -281,16 +277,7 @@ def _merged(streams: dict[str, Aggregation], context: RoundContext) -> Aggregati
 
 def _without_arrays(reply: Reply) -> Reply:
     """Keep a reply's numbers and let go of its arrays."""
-    return Reply(
-        client=reply.client,
-        stream=reply.stream,
-        arrays=None,
-        num_examples=reply.num_examples,
-        metrics=reply.metrics,
-        notes=reply.notes,
-        bytes_up=reply.bytes_up,
-        bytes_down=reply.bytes_down,
-    )
+    return replace(reply, arrays=None)
 
 
 def _escaped(item: Rejection) -> tuple[int, str, str, str]:

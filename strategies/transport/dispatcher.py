@@ -107,7 +107,7 @@ class Dispatcher:
             node: _Lane(deque(packs), window=2 * max(1, packs[0].node.workers))
             for node, packs in plan_packs(roster, here, size, self._pack_bytes).items()
         }
-        poller = Poller()
+        poller = Poller(0.02 if all(n.persistent for n in roster.nodes.values()) else 0.1)
         while not all(lane.done for lane in lanes.values()):
             for lane in lanes.values():
                 while lane.has_room:

@@ -8,19 +8,27 @@ from collections.abc import Collection, Iterator
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-_FIRST, _LONGEST, _GROWTH = 0.005, 0.25, 1.1
+_FIRST, _GROWTH = 0.005, 1.1
 
 
 class Poller:
-    """Sleeps between polls: short at first, longer the longer nothing comes."""
+    """Sleeps between polls: short at first, longer the longer nothing comes.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    longest : float
+        Seconds. A poll of a real SuperLink is a request over the network; in simulation it is
+        almost free.
+    """
+
+    def __init__(self, longest: float = 0.1) -> None:
         self._pause = _FIRST
+        self._longest = longest
 
     def rest(self, deadline: float) -> None:
         """Sleep until the next poll, at most until `deadline` (monotonic seconds)."""
         time.sleep(max(0.0, min(self._pause, deadline - time.monotonic())))
-        self._pause = min(self._pause * _GROWTH, _LONGEST)
+        self._pause = min(self._pause * _GROWTH, self._longest)
 
     def reset(self) -> None:
         """Something came: poll quickly again."""
