@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from models.errors import BouquetError
 from models.schema import NamedArrays, Vector
 from strategies.flower import FlowerInterface
-from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.hooks import Aggregation
+from strategies.rounds.context import Instruction, RoundContext
+
+__all__ = ["Aggregation", "Options", "State", "Strategy", "Wrapper"]
 
 Value = str | int | float | bool | None
 
@@ -59,16 +62,6 @@ class Options(BaseModel):
         alias_generator=lambda name: name.replace("_", "-"),
         populate_by_name=True,
     )
-
-
-class Aggregation(Protocol):
-    """One round's aggregation in progress."""
-
-    def add(self, update: Update) -> None:
-        """Take one update; linear rules forget it at once."""
-
-    def merge(self, other: Self) -> None:
-        """Take in another node's stream; called in roster order."""
 
 
 class Strategy(FlowerInterface):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from logging import INFO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -19,14 +19,13 @@ from flwr.supercore import log
 
 from models.records import from_stock, to_stock
 from models.schema import NamedArrays
+from strategies.hooks import Aggregation
 from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.rounds.loop import LoopOptions, RoundLoop
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.exchange import Exchange, Reply
 from strategies.transport.roster import Client, Node, Roster
 from strategies.transport.stock import StockExchange, read_stock
-
-if TYPE_CHECKING:
-    from strategies.base import Aggregation
 
 
 class FlowerInterface(FlowerStrategy):
@@ -48,6 +47,13 @@ class FlowerInterface(FlowerStrategy):
 
     @abstractmethod
     def conclude(self, aggregation: Any, context: RoundContext) -> None: ...
+
+    @abstractmethod
+    def model_for(self, client: str) -> NamedArrays: ...
+
+    @property
+    @abstractmethod
+    def is_linear(self) -> bool: ...
 
     @abstractmethod
     def describe(self) -> str: ...
@@ -88,8 +94,6 @@ class FlowerInterface(FlowerStrategy):
             ``clients_per_round``, ``seed`` and ``should_stop(round, result)``; what newer
             versions of Flower may pass beyond that is ignored.
         """
-        from strategies.rounds.loop import LoopOptions, RoundLoop
-
         result = Result()
         if isinstance(grid, ClientGrid):
             exchange: Exchange = grid

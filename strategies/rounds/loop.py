@@ -15,7 +15,7 @@ from flwr.supercore import log
 
 from models.errors import ParticipationError
 from models.schema import NamedArrays
-from strategies.base import Aggregation, Strategy
+from strategies.hooks import Aggregation, Hooks
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
 from strategies.transport.exchange import Exchange, Rejection, Reply, Request
@@ -75,7 +75,7 @@ class RoundLoop:
 
     def __init__(
         self,
-        strategy: Strategy,
+        strategy: Hooks,
         exchange: Exchange,
         options: LoopOptions,
         *,
@@ -247,7 +247,7 @@ def _take(
     streams: dict[str, Aggregation],
     stream: str,
     reply: Reply,
-    strategy: Strategy,
+    strategy: Hooks,
     context: RoundContext,
 ) -> None:
     if reply.arrays is None:

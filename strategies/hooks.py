@@ -1,0 +1,49 @@
+"""What the round loop asks of a strategy, and of one round's aggregation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, Self
+
+from models.schema import NamedArrays
+from strategies.rounds.context import Instruction, RoundContext, Update
+
+
+class Aggregation(Protocol):
+    """One round's aggregation in progress."""
+
+    def add(self, update: Update) -> None:
+        """Take one update; linear rules forget it at once."""
+
+    def merge(self, other: Self) -> None:
+        """Take in another node's stream; called in roster order."""
+
+
+class Hooks(Protocol):
+    """The hooks that `strategies.base.Strategy` documents and every method may override."""
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether updates may be consumed one by one."""
+
+    @property
+    def arrays(self) -> NamedArrays:
+        """The global model."""
+
+    def initialise(self, arrays: NamedArrays) -> None:
+        """Take the first model."""
+
+    def sample(self, context: RoundContext) -> Sequence[str]:
+        """Choose the cohort."""
+
+    def instruct(self, client: str, context: RoundContext) -> Instruction:
+        """Say what one client starts from."""
+
+    def begin(self, context: RoundContext) -> Aggregation:
+        """Open the round's aggregation."""
+
+    def conclude(self, aggregation: Any, context: RoundContext) -> None:
+        """Turn the finished aggregation into the next model."""
+
+    def model_for(self, client: str) -> NamedArrays:
+        """Return the model that a client would use now."""
