@@ -38,7 +38,7 @@ def export_adapter(
     card = model_card(
         {
             "method": settings.strategy,
-            "dataset": settings.dataset,
+            "dataset": "each site's own data" if federation.own_data else settings.dataset,
             "kind": federation.plan.kind,
             "model": settings.model,
             "labels": list(federation.plan.labels),

@@ -59,6 +59,11 @@ class Federation:
         """The clients known now."""
         return self.grid.roster
 
+    @property
+    def own_data(self) -> bool:
+        """Whether nodes hold data of their own, so that the setting `dataset` says nothing."""
+        return not all(node.pools for node in self.roster.nodes.values())
+
     def evaluate(self, arrays: NamedArrays) -> dict[str, float]:
         """Return loss, accuracy and macro-F1 on the server's test set; empty without one."""
         return {} if self.test is None else evaluate(self.model, self.test, arrays.vector).metrics

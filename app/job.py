@@ -53,7 +53,7 @@ def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
 
 def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     federation = open_federation(grid, settings)
-    directory.write_labels(federation.plan.labels, federation.roster)
+    directory.write_labels(federation.plan.labels, federation.roster, federation.own_data)
     if "global" in settings.baselines:
         federation.add_pooled_client()
     strategy = registry().compose(settings.methods, settings.method_options)

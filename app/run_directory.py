@@ -166,10 +166,11 @@ class RunDirectory:
         text = json.dumps({**now, "asked": asked})
         write_text(self.path / "progress.json", text, durable=False)
 
-    def write_labels(self, labels: tuple[str, ...], roster: Roster) -> None:
-        """Write the label counts of the clients that share them."""
+    def write_labels(self, labels: tuple[str, ...], roster: Roster, own_data: bool) -> None:
+        """Write the label counts of the clients that share them, and whose the data are."""
         counts = {c.id: dict(c.label_counts) for c in roster if c.label_counts is not None}
-        write_json(self.path / "labels.json", {"labels": list(labels), "clients": counts})
+        value = {"labels": list(labels), "clients": counts, "own_data": own_data}
+        write_json(self.path / "labels.json", value)
 
     def keep_base(self, folder: Path) -> Path:
         """Copy an embedded base, so that the adapter is usable from this folder alone."""

@@ -13,6 +13,7 @@ from app.federation import Federation
 from app.run_directory import Results, RunDirectory
 from app.settings import Settings
 from strategies.base import Strategy
+from strategies.pooled import Pooled
 from strategies.rounds.loop import LoopOptions, RoundLoop
 from strategies.rounds.record import Ledger, RoundRecord
 from strategies.transport.exchange import Rejection
@@ -54,8 +55,10 @@ def train_rounds(
             num_rounds=settings.num_server_rounds,
             clients_per_round=settings.clients_per_round,
             seed=settings.seed,
-            quorum=settings.quorum,
+            # One client that holds all data is no matter of a quorum.
+            quorum=1 if isinstance(strategy, Pooled) else settings.quorum,
             round_timeout=settings.round_timeout,
+            node_wait_timeout=settings.node_wait_timeout,
             evaluate_every=settings.evaluate_every,
         ),
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays))

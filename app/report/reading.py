@@ -45,11 +45,15 @@ def read_run(run_dir: Path) -> RunRecord:
             "Give the folder that the run printed at its start."
         )
     labels = _read_object(run_dir / "labels.json")
+    config = _read_config(run_dir / "config.toml")
+    if labels.get("own_data") is True:
+        # The setting names what a simulation would have divided; here it was not used.
+        config = {**config, "dataset": "each site's own data"}
     named = labels.get("labels")
     counts = labels.get("clients")
     return RunRecord(
         directory=run_dir,
-        config=_read_config(run_dir / "config.toml"),
+        config=config,
         status=_read_object(run_dir / "status.json"),
         rounds=_read_rounds(run_dir / "metrics.jsonl"),
         clients=_read_clients(run_dir / "clients.csv"),

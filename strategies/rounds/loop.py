@@ -22,6 +22,7 @@ from strategies.transport.exchange import Exchange, Rejection, Reply, Request
 
 Scalar = str | int | float | bool
 _ATTEMPTS = 3
+_NODE_POLL = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class LoopOptions:
         Least number of answers for which a round counts.
     round_timeout : float
         Seconds.
+    node_wait_timeout : float
+        Seconds that a round waits for nodes to come back while fewer clients than the quorum are
+        reachable.
     evaluate_every : int
         Clients are evaluated every so many rounds and in the last; 0 = only in the last.
     train_config, evaluate_config : mapping
@@ -49,6 +53,7 @@ class LoopOptions:
     seed: int = 0
     quorum: int = 1
     round_timeout: float = 3600.0
+    node_wait_timeout: float = 0.0
     evaluate_every: int = 1
     train_config: Mapping[str, Scalar] = field(default_factory=dict)
     evaluate_config: Mapping[str, Scalar] = field(default_factory=dict)
@@ -136,7 +141,7 @@ class RoundLoop:
         rejected: list[Rejection] = []
         answered = asked = 0
         for attempt in range(1, _ATTEMPTS + 1):
-            self.exchange.refresh()
+            self._wait_for_quorum()
             context = self._context(server_round)
             cohort = list(self.strategy.sample(context))
             asked = len(cohort)
@@ -157,7 +162,7 @@ class RoundLoop:
                     waiting[item.client] = item
                 del item
             answered = len(accepted)
-            if answered >= max(1, min(self.options.quorum, asked)):
+            if answered >= max(1, self.options.quorum):
                 for client in cohort:
                     if client in waiting:
                         _take(streams, "", waiting.pop(client), self.strategy, context)
@@ -187,6 +192,16 @@ class RoundLoop:
             clients_answered=answered,
             rejected=tuple(rejected),
         )
+
+    def _wait_for_quorum(self) -> None:
+        """Notice who came and went; give nodes that are away time to come back."""
+        self.exchange.refresh()
+        deadline = self._clock() + self.options.node_wait_timeout
+        while (
+            len(self.exchange.roster.reachable) < self.options.quorum and self._clock() < deadline
+        ):
+            time.sleep(_NODE_POLL)
+            self.exchange.refresh()
 
     def _ask(
         self, action: str, clients: list[str], context: RoundContext

@@ -246,3 +246,9 @@ def test_a_base_in_half_precision_runs(base: Config, vit_folder: Path, tmp_path:
     assert {str(a.dtype) for a in arrays.values()} == {"float32"}
     last = rounds(folder)[-1]
     assert last["train_loss"] < rounds(folder)[0]["loss"] * 1.1  # type: ignore[operator]
+
+
+def test_below_the_quorum_a_round_does_not_count(base: Config) -> None:
+    spoiled = spoil("train", lambda array: Array(array.numpy()[:, :-1]))
+    with pytest.raises(ParticipationError, match="3 of 6 clients answered, quorum is 4"):
+        run({**base, "quorum": 4}, tamper=spoiled)
