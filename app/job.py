@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 from flwr.supercore import log
+from flwr.supercore.exit import add_exit_handler
 from rich.console import Console
 
 from app.checkpoint import Checkpoints
@@ -40,6 +41,8 @@ def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
     directory = RunDirectory(settings.run_dir)
     with directory.opened(settings):
         log(INFO, "Run directory: %s", directory.path)
+        # Off the main thread, where simulation runs us, Flower's exit handlers are the way.
+        add_exit_handler(directory.stopped, run_before_force_exit=True)
         try:
             _run(grid, settings, directory)
         except BaseException as error:

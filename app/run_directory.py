@@ -40,6 +40,9 @@ CLIENT_COLUMNS = (
     "rejected",
 )
 
+STOPPED = 8
+"""Exit code of a run that a signal ended."""
+
 # Settings that say how a run is carried out, not what it computes.
 _MAY_CHANGE = frozenset(
     {
@@ -70,6 +73,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._began = time.time()
+        self._over = False
 
     @contextmanager
     def opened(self, settings: Settings) -> Iterator[None]:
@@ -142,7 +146,10 @@ class RunDirectory:
         return (self.path / "uid").read_text().strip()
 
     def status(self, state: str, code: int, message: str) -> None:
-        """Write ``status.json``: state, exit code, message, times."""
+        """Write ``status.json``: state, exit code, message, times; nothing after the run's end."""
+        if self._over:
+            return
+        self._over = state != "running"
         write_json(
             self.path / "status.json",
             {
@@ -159,6 +166,12 @@ class RunDirectory:
         code = error.code if isinstance(error, BouquetError) else 1
         text = str(error) if isinstance(error, BouquetError) else f"{type(error).__name__}: {error}"
         self.status("failed", code, text)
+
+    def stopped(self) -> None:
+        """Write that a signal ended the run; what was saved after the last round stays."""
+        self.status(
+            "stopped", STOPPED, "stopped by a signal; continue with the same run-name and resume=true"
+        )
 
     def progress(self, server_round: int, rounds: int, action: str, done: int, asked: int) -> None:
         """Write how far the current round is."""

@@ -18,7 +18,7 @@ from models.errors import BouquetError
 
 _EXIT_CODES = """Exit codes: 0 the run finished; 1 the run failed, or died without saying why;
 2 configuration; 3 data; 4 model or adapter; 5 too few clients or nodes; 6 run directory;
-7 a client; 130 no longer followed (Ctrl-C), the run goes on."""
+7 a client; 8 stopped by a signal; 130 no longer followed (Ctrl-C), the run goes on."""
 
 main = typer.Typer(
     name="bouquet",

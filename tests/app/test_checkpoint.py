@@ -244,3 +244,26 @@ def test_two_servers_do_not_share_a_run_directory(config: Config) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(RunDirectoryError, match=r"in use by another server \(pid \d+ on "):
             run({**config, "resume": True})
+
+
+def test_a_signal_is_told_and_the_run_goes_on_later(
+    config: Config, whole: tuple[bytes, list[dict[str, object]], str]
+) -> None:
+    """Flower's exit handlers run on SIGTERM; what follows them cannot change what they wrote."""
+    from flwr.supercore.exit import exit_handler
+
+    def stop(message: Message, reply: Message) -> Message:
+        if message.metadata.message_type == "train" and not stopped:
+            stopped.append(True)
+            exit_handler.trigger_exit_handlers(run_before_force_exit=True)
+            raise Killed
+        return reply
+
+    stopped: list[bool] = []
+    places = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
+    with pytest.raises(Killed):
+        run_job(LocalGrid(app, places, config, stop), config)
+    status = json.loads((Path(str(config["out-dir"])) / "run/status.json").read_text())
+    assert (status["state"], status["code"]) == ("stopped", 8)
+    assert "resume=true" in status["message"]
+    assert left(run({**config, "resume": True})) == whole
