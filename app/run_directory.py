@@ -169,9 +169,8 @@ class RunDirectory:
 
     def stopped(self) -> None:
         """Write that a signal ended the run; what was saved after the last round stays."""
-        self.status(
-            "stopped", STOPPED, "stopped by a signal; continue with the same run-name and resume=true"
-        )
+        advice = "continue with the same run-name and resume=true"
+        self.status("stopped", STOPPED, f"stopped by a signal; {advice}")
 
     def progress(self, server_round: int, rounds: int, action: str, done: int, asked: int) -> None:
         """Write how far the current round is."""

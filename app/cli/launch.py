@@ -23,7 +23,7 @@ _FAILED = 1
 _TAIL = 30
 _PATIENCE_SECONDS = 5.0
 _RUN_ID = re.compile(r"Successfully started run (\d+)")
-_FINAL = ("finished", "failed")
+_FINAL = ("finished", "failed", "stopped")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -79,7 +79,8 @@ def _top(record: RunRecord) -> Html:
     message = safe(str(record.status.get("message", "")))
     alert = None
     if state and state != "finished":
-        words = "This run failed." if state == "failed" else f"This run is not over ({state})."
+        ends = {"failed": "This run failed.", "stopped": "This run was stopped."}
+        words = ends.get(state, f"This run is not over ({state}).")
         alert = element("p", element("strong", words), " ", message, class_="alert")
     return join(
         element("h1", record.name),
