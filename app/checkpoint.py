@@ -1,10 +1,10 @@
 """Checkpoints: what a run needs to go on as if nothing had happened.
 
 One folder a checkpoint: ``state.safetensors`` (the strategy's vectors), ``state.json`` (its values,
-the round, the clients' accounts, the rounds so far) and ``manifest.json`` with the SHA-256 sums of
-both. Every file is written to a temporary name, flushed and renamed, the manifest last: a folder
-without a matching manifest is no checkpoint. Generators need no place in it, because they are
-derived from seed and round.
+the round, the clients' accounts, the rounds so far, what the gate remembers) and ``manifest.json``
+with the SHA-256 sums of both. Every file is written to a temporary name, flushed and renamed, the
+manifest last: a folder without a matching manifest is no checkpoint. Generators need no place in
+it, because they are derived from seed and round.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from logging import WARNING
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from flwr.supercore import log
@@ -43,12 +44,15 @@ class Checkpoint:
     ledger : Ledger
     history : tuple of str
         The lines of ``metrics.jsonl`` so far.
+    screening : mapping
+        The gate's state: the norms of the updates accepted so far.
     """
 
     round: int
     state: State
     ledger: Ledger
     history: tuple[str, ...]
+    screening: Mapping[str, int | Sequence[float]] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -68,7 +72,14 @@ class Checkpoints:
         self._uid = uid
         self._keep = keep
 
-    def save(self, server_round: int, state: State, ledger: Ledger, history: Sequence[str]) -> None:
+    def save(
+        self,
+        server_round: int,
+        state: State,
+        ledger: Ledger,
+        history: Sequence[str],
+        screening: Mapping[str, int | Sequence[float]] = MappingProxyType({}),
+    ) -> None:
         """Write a checkpoint and let go of the oldest ones."""
         place = self._folder / f"round-{server_round:06d}"
         arrays = save({k: np.ascontiguousarray(v) for k, v in state.arrays.items()})
@@ -80,6 +91,7 @@ class Checkpoints:
                 "values": dict(state.values),
                 "clients": {name: asdict(account) for name, account in ledger.accounts.items()},
                 "history": list(history),
+                "screening": dict(screening),
             }
         ).encode()
         try:
@@ -126,7 +138,7 @@ class Checkpoints:
         ledger = Ledger()
         ledger.accounts.update({k: ClientAccount(**v) for k, v in raw["clients"].items()})
         state = State(load(data["state.safetensors"]), raw["values"])
-        return Checkpoint(int(raw["round"]), state, ledger, tuple(raw["history"]))
+        return Checkpoint(int(raw["round"]), state, ledger, tuple(raw["history"]), raw["screening"])
 
 
 def _sum(data: bytes) -> str:

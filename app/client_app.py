@@ -60,7 +60,7 @@ def _run(message: Message, context: Context, action: str) -> Message:
     share_text = node.shares_error_text(context.node_config)
     told = _state_dir(context)
     results = node.run_pack(context.node_config, told, pack, action, share_text=share_text)
-    return Message(pack_results(results, pack.wire), reply_to=message)
+    return Message(pack_results(results, pack.wire, pack.server_round), reply_to=message)
 
 
 def _run_plain(message: Message, context: Context, action: str) -> Message:

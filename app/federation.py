@@ -24,6 +24,7 @@ from strategies.pooled import POOLED_CLIENT
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.hello import Preparation, Registrar
 from strategies.transport.roster import Client, Roster
+from strategies.transport.screening import NormRule
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
             model.schema,
             pack_bytes=settings.pack_bytes,
             wire=settings.wire_dtype,
+            norm_rule=NormRule(settings.norm_policy, settings.norm_factor),
         ),
         plan=plan,
         base=base,

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from app.places import code_hash, state_folder
 from clients.data.spec import DataSpec
-from models.errors import BouquetError, ClientError, DataError, ModelError
+from models.errors import BouquetError, ClientError, DataError, ModelError, one_line
 from models.files import write_text
-from models.messages import ClientResult, Options, PackHeader
+from models.messages import Options, PackHeader
+from models.results import ClientResult
 from models.schema import NamedArrays
 
 if TYPE_CHECKING:
@@ -262,10 +263,10 @@ def run_pack(
 
 def _failure(error: Exception, share_text: bool) -> tuple[str, str]:
     if isinstance(error, ClientError):
-        return error.code_name, error.detail[:200]
+        return error.code_name, one_line(error.detail)
     own = isinstance(error, BouquetError)
     text = f"{type(error).__name__}: {error}" if own or share_text else type(error).__name__
-    return "client-app", text[:200]
+    return "client-app", one_line(text)
 
 
 def run_client(

@@ -12,6 +12,7 @@ from app.checkpoint import Checkpoints
 from app.federation import Federation
 from app.run_directory import Results, RunDirectory
 from app.settings import Settings
+from models.errors import one_line
 from strategies.base import Strategy
 from strategies.pooled import Pooled
 from strategies.rounds.loop import LoopOptions, RoundLoop
@@ -69,6 +70,7 @@ def train_rounds(
     loop.start(federation.initial)
     last = RoundRecord(0)
     found = checkpoints.newest() if checkpoints is not None and settings.resume else None
+    federation.grid.gate.restore(found.screening if found is not None else {})
     if found is not None:
         strategy.restore(found.state)
         loop.resume(found.round + 1, found.ledger)
@@ -84,7 +86,8 @@ def train_rounds(
         results.clients(federation.roster, loop.ledger)
         final = last.round == settings.num_server_rounds
         if checkpoints is not None and (final or last.round % settings.checkpoint_every == 0):
-            checkpoints.save(last.round, strategy.state(), loop.ledger, results.lines)
+            screening = federation.grid.gate.state()
+            checkpoints.save(last.round, strategy.state(), loop.ledger, results.lines, screening)
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     return last
@@ -96,7 +99,8 @@ def _with_refused(
     """Add those who were refused as a whole since the last round, so that nobody just vanishes."""
     fresh = [who for who in federation.refused if who not in told]
     told.update(fresh)
-    lost = [Rejection(who, record.round, "refused", federation.refused[who][:200]) for who in fresh]
+    reasons = {who: one_line(federation.refused[who]) for who in fresh}
+    lost = [Rejection(who, record.round, "refused", why) for who, why in reasons.items()]
     for rejection in lost:
         if rejection.client in federation.roster:
             ledger.refused(rejection)

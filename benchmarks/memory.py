@@ -25,7 +25,8 @@ def run(clients: int) -> float:
 
     from fedbouquet import ClientGrid, FedAvg, LoopOptions, RoundLoop
     from fedbouquet.testing import LocalGrid
-    from models.messages import ClientResult, PackHeader, pack_results
+    from models.messages import PackHeader, pack_results
+    from models.results import ClientResult
     from models.schema import ArraySpec, NamedArrays, Schema
     from strategies.transport.hello import Preparation, Registrar
 
@@ -57,13 +58,13 @@ def run(clients: int) -> float:
             ClientResult(client, 10, {}, {}, NamedArrays(schema, request.of(i)[0].vector + 1))
             for i, client in enumerate(request.clients)
         ]
-        return Message(pack_results(done, request.wire), reply_to=message)
+        return Message(pack_results(done, request.wire, request.server_round), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         request = PackHeader.from_content(message.content)
         done = [ClientResult(client, 1, {"accuracy": 1.0}) for client in request.clients]
-        return Message(pack_results(done, request.wire), reply_to=message)
+        return Message(pack_results(done, request.wire, request.server_round), reply_to=message)
 
     registrar = Registrar(LocalGrid(app, [{"first": 0}, {"first": 1}]), {}, "x")
     registrar.gather(clients)

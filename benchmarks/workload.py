@@ -141,9 +141,8 @@ class Flower:
             "FLWR_TELEMETRY_ENABLED": "0",
         }
 
-    def run(self, app: Path, config: dict[str, Any], nodes: int, workers: int) -> None:
-        """Run an app to its end with one CPU a worker."""
-        cpus = max(1, (os.cpu_count() or 1) // workers)
+    def run(self, app: Path, config: dict[str, Any], nodes: int, cpus: int) -> None:
+        """Run an app to its end on a number of SuperNodes, with so many CPUs a message."""
         text = "\n".join(f"{k} = {_toml(v)}" for k, v in config.items())
         file = Path(self._environment["FLWR_HOME"]).parent / "run.toml"
         file.write_text(text)

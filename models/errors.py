@@ -96,3 +96,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     listed = ", ".join([*close, *(n for n in names if n not in close)])
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}known: {listed}"
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return foreign text as one harmless line of at most `limit` characters.
+
+    Line breaks, control, formatting and other unprintable characters are written as escapes, so
+    that nothing moves a cursor, colours a terminal or reverses a line. Doing it twice changes
+    nothing.
+    """
+    # An escape is longer than what it stands for: no more than `limit` characters can be shown.
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit]
+    )
+    return shown if len(shown) <= limit and len(text) <= limit else f"{shown[: limit - 3]}..."

@@ -14,6 +14,7 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from models.errors import ClientError
 from models.records import WireDtype, from_flat, record_bytes, to_flat
+from models.results import Answers, ClientResult, Listing, write_rows
 from models.schema import NamedArrays, Schema
 
 HELLO = "query.hello"
@@ -140,117 +141,93 @@ class PackHeader:
             raise ClientError("schema", f"asked for schema {unknown}, this node has {have}")
         wanted = [schemas[name] for name in self.schemas]
         if all("/" not in key for key in self.record):
-            rows = list(from_flat(self.record, wanted[0], len(wanted)))
+            rows = [row.copy() for row in from_flat(self.record, wanted[0], len(wanted))]
         else:
             rows = []
             for index, schema in enumerate(wanted):
                 start = f"{index}/"
                 own = {k[len(start) :]: v for k, v in self.record.items() if k.startswith(start)}
-                rows.append(from_flat(ArrayRecord(own), schema, 1)[0])
+                rows.append(from_flat(ArrayRecord(own), schema, 1)[0].copy())
         arrays = tuple(NamedArrays(s, row) for s, row in zip(wanted, rows, strict=True))
         return PackRequest(
             self.plan, self.server_round, self.clients, arrays, self.options, self.wire
         )
 
 
-@dataclass(frozen=True)
-class ClientResult:
-    """One client's part of an answered pack.
+def pack_results(results: Sequence[ClientResult], wire: WireDtype, server_round: int) -> RecordDict:
+    """Write an answered pack: one buffer for all clients of a schema, the rest as JSON.
 
-    Attributes
+    Parameters
     ----------
-    client : str
-    num_examples : object
-        As stated; the server checks it.
-    metrics : mapping
-        Numbers; the server drops what is not finite.
-    notes : mapping
-        Structured JSON values, such as counts by group.
-    arrays : NamedArrays or None
-    error : tuple of (code, detail) or None
+    results : sequence of ClientResult
+    wire : str
+        Dtype of the buffers.
+    server_round : int
+        The round that was asked for.
     """
-
-    client: str
-    num_examples: object = 0
-    metrics: Mapping[str, object] = field(default_factory=dict)
-    notes: Mapping[str, object] = field(default_factory=dict)
-    arrays: NamedArrays | None = None
-    error: tuple[str, str] | None = None
-
-
-def pack_results(results: Sequence[ClientResult], wire: WireDtype) -> RecordDict:
-    """Write an answered pack: one buffer for all that have arrays, the rest as JSON."""
-    rows = [
-        {
-            "client": r.client,
-            "num-examples": r.num_examples,
-            "metrics": dict(r.metrics),
-            "notes": dict(r.notes),
-            "arrays": r.arrays.schema.hash if r.arrays is not None else None,
-            "error": list(r.error) if r.error else None,
-        }
-        for r in results
-    ]
-    content = RecordDict({"config": ConfigRecord({_MARK: 1, "results": json.dumps(rows)})})
     by_schema: dict[str, list[NamedArrays]] = {}
     for result in results:
         if result.arrays is not None:
             by_schema.setdefault(result.arrays.schema.hash, []).append(result.arrays)
+    facts = {name: dict(group[0].schema.facts) for name, group in by_schema.items()}
+    config = ConfigRecord(
+        {
+            _MARK: 1,
+            "server-round": server_round,
+            "results": write_rows(results),
+            "facts": json.dumps(facts),
+        }
+    )
+    content = RecordDict({"config": config})
     for name, group in by_schema.items():
         content[f"arrays-{name}"] = to_flat([a.vector for a in group], wire)
     return content
 
 
-def unpack_results(content: RecordDict, schemas: Mapping[str, Schema]) -> list[ClientResult]:
+def unpack_results(
+    content: RecordDict,
+    clients: Sequence[str],
+    schemas: Mapping[str, Schema],
+    server_round: int,
+) -> Answers:
     """Read an answered pack; a client whose arrays do not fit gets an ``error``.
 
     Parameters
     ----------
     content : RecordDict
+    clients : sequence of str
+        Who was asked.
     schemas : mapping
-        What each client was to return, by client.
+        What each client was to return, by client; empty if no arrays.
+    server_round : int
+        The round that was asked for.
+
+    Raises
+    ------
+    ClientError
+        Nothing of the pack can be used: ``format``, ``size``, ``round`` or ``keys``.
     """
-    try:
-        rows = json.loads(str(content.config_records["config"]["results"]))
-        named = [(str(row["client"]), row["arrays"], row) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ClientError("format", f"not an answered pack: {type(error).__name__}") from None
-    members: dict[str, list[str]] = {}
-    for client, schema, _ in named:
-        if schema is not None:
-            members.setdefault(str(schema), []).append(client)
-    arrays: dict[str, NamedArrays] = {}
-    errors: dict[str, tuple[str, str]] = {}
-    for name, clients in members.items():
+    config = content.config_records.get("config", ConfigRecord())
+    listing = Listing.read(config.get("results"), config.get("facts"), clients)
+    if config.get("server-round") != server_round:
+        raise ClientError(
+            "round", f"an answer for round {config.get('server-round')!r}, asked for {server_round}"
+        )
+    extra = set(content) - {"config", *(f"arrays-{name}" for name in listing.members)}
+    if extra:
+        raise ClientError("keys", f"{len(extra)} records too many, first '{min(extra)}'")
+    known = {schema.hash: schema for schema in schemas.values()}
+    buffers: dict[str, list[NamedArrays] | ClientError] = {}
+    for name in listing.members.keys() & known.keys():
         try:
-            expected = schemas.get(clients[0])
-            if expected is None or expected.hash != name:
-                wanted = expected.hash if expected else "none"
-                raise ClientError("schema", f"answered for schema {name}, asked for {wanted}")
             record = content.array_records.get(f"arrays-{name}")
             if record is None:
                 raise ClientError("keys", "the buffer of arrays is missing")
-            for client, row in zip(clients, from_flat(record, expected, len(clients)), strict=True):
-                arrays[client] = NamedArrays(expected, row)
+            rows = from_flat(record, known[name], listing.members[name])
+            buffers[name] = [NamedArrays(known[name], row) for row in rows]
         except ClientError as error:
-            errors.update(dict.fromkeys(clients, (error.code_name, error.detail)))
-    results = []
-    for client, _, row in named:
-        given = row.get("error")
-        error_pair = errors.get(client) or ((str(given[0]), str(given[1])) if given else None)
-        metrics = row.get("metrics")
-        notes = row.get("notes")
-        results.append(
-            ClientResult(
-                client,
-                row.get("num-examples"),
-                metrics if isinstance(metrics, dict) else {},
-                notes if isinstance(notes, dict) else {},
-                arrays.get(client),
-                error_pair,
-            )
-        )
-    return results
+            buffers[name] = error
+    return listing.answers(schemas, buffers)
 
 
 def content_bytes(content: RecordDict) -> int:

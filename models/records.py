@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord
 
+from models.decoding import check_volume, read_array
 from models.errors import ClientError
 from models.schema import Fact, NamedArrays, Schema, Vector
 
@@ -32,6 +33,44 @@ def to_stock(arrays: NamedArrays) -> ArrayRecord:
 def from_stock(record: ArrayRecord, facts: dict[str, Fact] | None = None) -> NamedArrays:
     """Read a record with one entry an array, in any order of keys."""
     return NamedArrays.of({key: array.numpy() for key, array in record.items()}, facts)
+
+
+def screened_stock(record: ArrayRecord, expected: Schema) -> NamedArrays:
+    """Read a record with one entry an array, in any order of keys, from a client.
+
+    Parameters
+    ----------
+    record : ArrayRecord
+    expected : Schema
+        What it must hold.
+
+    Raises
+    ------
+    ClientError
+        As `from_flat`; the first array that does not fit is named.
+    """
+    check_volume(record.values(), expected.size, len(expected.arrays))
+    wanted = {spec.key for spec in expected.arrays}
+    if wanted != set(record):
+        missing, extra = sorted(wanted - set(record)), sorted(set(record) - wanted)
+        found = [
+            f"{name} {_some(keys)}"
+            for name, keys in (("missing", missing), ("extra", extra))
+            if keys
+        ]
+        raise ClientError("keys", "; ".join(found))
+    vector = np.empty(expected.size, dtype=expected.dtype)
+    for spec in expected.arrays:
+        place, shape = expected.slices[spec.key]
+        dtype = "float32" if spec.dtype == "bfloat16" else spec.dtype
+        vector[place] = read_array(spec.key, record[spec.key], shape, (dtype,)).reshape(-1)
+    return NamedArrays(expected, vector)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(f"'{key[:60]}'" for key in keys[:3]) + (
+        f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    )
 
 
 def _encode(rows: npt.NDArray[np.floating], wire: WireDtype) -> tuple[str, npt.NDArray[np.generic]]:
@@ -72,36 +111,25 @@ def from_flat(record: ArrayRecord, schema: Schema, rows: int) -> npt.NDArray[np.
     Returns
     -------
     ndarray, shape (rows, schema.size), dtype of ``schema.dtype``
+        A read-only view into the record's bytes where their dtype is the schema's.
 
     Raises
     ------
     ClientError
-        ``keys``, ``dtype``, ``size``, ``shape`` or ``format``; sizes are checked on the header,
-        before an array is built.
+        ``size``, ``keys``, ``dtype``, ``shape``, ``format`` or ``header``; nothing is built before
+        all of them are checked.
     """
+    check_volume(record.values(), rows * schema.size, 1)
     if len(record) != 1 or next(iter(record)) not in (_FLAT, _BFLOAT16):
         raise ClientError("keys", f"expected one flat buffer, found {sorted(record)[:3]}")
     key, array = next(iter(record.items()))
-    expected = (rows, schema.size)
     allowed = ("uint16",) if key == _BFLOAT16 else ("float32", "float16", "float64")
-    if array.dtype not in allowed:
-        raise ClientError("dtype", f"expected {allowed[0]}, found {array.dtype[:40]}")
-    if tuple(array.shape) != expected:
-        raise ClientError("shape", f"expected {expected}, found {tuple(array.shape)[:4]}")
-    limit = rows * schema.size * np.dtype(array.dtype).itemsize + 1024
-    if len(array.data) > limit:
-        raise ClientError("size", f"{len(array.data)} bytes where at most {limit} fit")
-    try:
-        values = array.numpy()
-    except (ValueError, TypeError, EOFError, OSError, SyntaxError) as error:
-        raise ClientError("format", f"not a plain array: {type(error).__name__}") from None
-    if values.shape != expected or str(values.dtype) != array.dtype:
-        raise ClientError(
-            "header", f"says {array.dtype}{expected}, holds {values.dtype}{values.shape}"
-        )
+    values = read_array(key, array, (rows, schema.size), allowed)
     if key == _BFLOAT16:
         values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    out: npt.NDArray[np.floating] = values.astype(schema.dtype, copy=False)
+    # What is too large for the schema's dtype becomes infinite, which the gate refuses.
+    with np.errstate(over="ignore"):
+        out: npt.NDArray[np.floating] = values.astype(schema.dtype, copy=False)
     return out
 
 

@@ -25,6 +25,7 @@ from strategies.rounds.loop import LoopOptions, RoundLoop
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.exchange import Exchange, Reply
 from strategies.transport.roster import Client, Node, Roster
+from strategies.transport.screening import Asked, Gate
 from strategies.transport.stock import StockExchange, read_stock
 
 
@@ -163,10 +164,16 @@ class FlowerInterface(FlowerStrategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate plain replies; what does not fit is left out and logged."""
         aggregation = self.begin(self._context)
+        gate, seen = Gate(), set[str]()
         total, loss = 0, 0.0
         for message in sorted(replies, key=lambda m: m.metadata.src_node_id):
             client = str(message.metadata.src_node_id)
-            item = read_stock(message, client, server_round, self.arrays.schema)
+            if client in seen:
+                log(INFO, "\t> left out: a second answer of %s", client)
+                continue
+            seen.add(client)
+            asked = Asked(client, "train", server_round, self.arrays)
+            item = read_stock(message, asked, self.arrays.schema, gate)
             if not isinstance(item, Reply) or item.arrays is None:
                 log(INFO, "\t> left out: %s", item)
                 continue
@@ -196,8 +203,10 @@ class FlowerInterface(FlowerStrategy):
         """Return the example-weighted mean of the clients' metrics."""
         sums: dict[str, float] = {}
         total = 0
+        gate = Gate()
         for message in replies:
-            item = read_stock(message, str(message.metadata.src_node_id), server_round, None)
+            asked = Asked(str(message.metadata.src_node_id), "evaluate", server_round)
+            item = read_stock(message, asked, None, gate)
             if isinstance(item, Reply):
                 total += item.num_examples
                 for name, value in item.metrics.items():

@@ -107,6 +107,12 @@ class Settings(BaseModel):
     quorum: int = _key(1, "Fewest clients that must answer for a round to count.", ge=1)
     round_timeout: float = _key(3600.0, "Seconds until a round closes without the rest.", gt=0)
     node_wait_timeout: float = _key(120.0, "Seconds to wait for nodes at the start.", gt=0)
+    norm_policy: Literal["record", "clip", "reject"] = _key(
+        "record", "What is done about an update far larger than those before."
+    )
+    norm_factor: float = _key(
+        100.0, "How many times the median of the norms before is far larger.", gt=1
+    )
     out_dir: OutDir = _key("", "Folder of the run directories; empty: ~/bouquet-runs.")
     run_name: RunName = _key("", "Name of the run directory; empty makes one.")
     resume: bool = _key(False, "Continue the run of this run-name from its newest checkpoint.")

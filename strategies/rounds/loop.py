@@ -9,16 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from logging import WARNING
+from logging import INFO, WARNING
 
 from flwr.supercore import log
 
-from models.errors import ParticipationError
+from models.errors import ParticipationError, one_line
 from models.schema import NamedArrays
 from strategies.hooks import Aggregation, Hooks
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
-from strategies.transport.exchange import Exchange, Rejection, Reply, Request
+from strategies.transport.exchange import Exchange, Finding, Rejection, Reply, Request
 
 Scalar = str | int | float | bool
 _ATTEMPTS = 3
@@ -191,6 +191,7 @@ class RoundLoop:
             clients_asked=asked,
             clients_answered=answered,
             rejected=tuple(rejected),
+            remarks=tuple(remark for reply, _ in accepted for remark in reply.remarks),
         )
 
     def _wait_for_quorum(self) -> None:
@@ -225,6 +226,8 @@ class RoundLoop:
         )
         for done, item in enumerate(answers, start=1):
             self._progress(context.round, action, done, len(clients))
+            for remark in item.remarks if isinstance(item, Reply) else ():
+                log(INFO, "round %d: %s: %s: %s", *_escaped(remark))
             yield item
 
     # ---- evaluation ----------------------------------------------------------------------
@@ -237,6 +240,7 @@ class RoundLoop:
     def _evaluated(self, record: RoundRecord) -> RoundRecord:
         replies: dict[str, Reply] = {}
         server: Mapping[str, float] = {}
+        remarks = list(record.remarks)
         rejected = list(record.rejected)
         if self._due(record.round):
             context = self._context(record.round)
@@ -246,6 +250,7 @@ class RoundLoop:
                     self.ledger.refused(item)
                 else:
                     replies[item.client] = item
+                    remarks += item.remarks
                     self.ledger.evaluated(item, record.round)
             if self._evaluate_server is not None:
                 server = self._evaluate_server(record.round, self.strategy.arrays)
@@ -255,6 +260,7 @@ class RoundLoop:
             client_metrics=summarise_clients(replies),
             groups=summarise_groups(replies),
             rejected=tuple(rejected),
+            remarks=tuple(remarks),
         )
 
 
@@ -295,6 +301,5 @@ def _without_arrays(reply: Reply) -> Reply:
     return replace(reply, arrays=None)
 
 
-def _escaped(item: Rejection) -> tuple[int, str, str, str]:
-    text = item.detail.encode("unicode_escape").decode()[:200]
-    return item.round, item.client.encode("unicode_escape").decode()[:80], item.code, text
+def _escaped(item: Finding) -> tuple[int, str, str, str]:
+    return item.round, one_line(item.client, 80), item.code, one_line(item.detail)

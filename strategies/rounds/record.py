@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from strategies.transport.exchange import Rejection, Reply
+from strategies.transport.exchange import Rejection, Remark, Reply
 
 Counts = Mapping[str, Mapping[str, tuple[int, int]]]
 
@@ -34,6 +34,8 @@ class RoundRecord:
     seconds : float
     clients_asked, clients_answered : int
     rejected : tuple of Rejection
+    remarks : tuple of Remark
+        About answers that count.
     """
 
     round: int
@@ -47,6 +49,7 @@ class RoundRecord:
     clients_asked: int = 0
     clients_answered: int = 0
     rejected: tuple[Rejection, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the object written to ``metrics.jsonl``."""
@@ -64,6 +67,7 @@ class RoundRecord:
             "clients_asked": self.clients_asked,
             "clients_answered": self.clients_answered,
             "rejected": [r.to_dict() for r in self.rejected],
+            "remarks": [r.to_dict() for r in self.remarks],
         }
 
     @classmethod

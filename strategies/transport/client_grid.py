@@ -21,6 +21,7 @@ from strategies.transport.dispatcher import Dispatcher
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.hello import Registrar
 from strategies.transport.roster import Roster
+from strategies.transport.screening import Gate, NormRule
 
 
 def client_node_id(client: str) -> int:
@@ -43,6 +44,8 @@ class ClientGrid(Grid):
         Most array bytes in a message.
     wire : {"float32", "float16", "bfloat16"}
         Dtype in which arrays travel.
+    norm_rule : NormRule, optional
+        What is done about updates far larger than usual.
     """
 
     def __init__(
@@ -53,11 +56,15 @@ class ClientGrid(Grid):
         *,
         pack_bytes: int = 8 << 20,
         wire: WireDtype = "float32",
+        norm_rule: NormRule | None = None,
     ) -> None:
         self._grid = grid
         self._registrar = registrar
         self.schema = schema
-        self._dispatcher = Dispatcher(grid, registrar, pack_bytes=pack_bytes, wire=wire)
+        self.gate = Gate(norm_rule)
+        self._dispatcher = Dispatcher(
+            grid, registrar, pack_bytes=pack_bytes, wire=wire, gate=self.gate
+        )
         self._pushed: dict[str, Message] = {}
         self._answers: dict[str, Message] = {}
 

@@ -6,20 +6,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from logging import WARNING
 
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
+from flwr.supercore import log
 
-from models.errors import ClientError
-from models.messages import ClientResult, PackRequest, unpack_results
+from models.errors import ClientError, one_line
+from models.messages import PackRequest, unpack_results
 from models.records import WireDtype
+from models.results import ClientResult
 from models.schema import NamedArrays, Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.hello import Registrar
 from strategies.transport.packing import Pack, plan_packs
 from strategies.transport.polling import Poller
-from strategies.transport.screening import check_update, check_weight
-from strategies.transport.stock import finite_metrics
+from strategies.transport.screening import Asked, Gate
 
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -69,15 +71,17 @@ class Dispatcher:
     registrar : Registrar
     pack_bytes : int
     wire : str
+    gate : Gate
     """
 
     def __init__(
-        self, grid: Grid, registrar: Registrar, *, pack_bytes: int, wire: WireDtype
+        self, grid: Grid, registrar: Registrar, *, pack_bytes: int, wire: WireDtype, gate: Gate
     ) -> None:
         self._grid = grid
         self._registrar = registrar
         self._pack_bytes = pack_bytes
         self._wire = wire
+        self._gate = gate
         self._shared = _SharedStart()
 
     def exchange(
@@ -94,6 +98,8 @@ class Dispatcher:
         Answers of one node come in client order, whatever order its packs finish in; at most two
         packs a worker are under way or waiting for their turn.
         """
+        if action == "train":
+            self._gate.open_round(server_round)
         roster = self._registrar.roster
         here = [client for client in clients if roster.is_reachable(client)]
         for client in clients:
@@ -150,7 +156,6 @@ class Dispatcher:
         )
         content = asked.to_content(self._shared.buffer_of(asked) if shared else None)
         (message_id,) = self._grid.push_messages([Message(content, pack.node.id, action)])
-        # The start is not kept: only what the answer must look like.
         lane.under_way[message_id] = (number, pack, requests)
         if number == lane.sent:
             lane.sent += 1
@@ -179,8 +184,7 @@ class Dispatcher:
                         self._registrar.reprepare(pack.node.id)
                     self._send(lane, pack, number, action, build, server_round)
                     continue
-                code, detail = answers.code_name, answers.detail
-                answers = [Rejection(c, server_round, code, detail) for c in pack.clients]
+                answers = [Asked(c, action, server_round).rejection(answers) for c in pack.clients]
             lane.answered[number] = answers
         return came
 
@@ -194,57 +198,52 @@ class Dispatcher:
     ) -> list[Reply | Rejection] | ClientError:
         """Read a pack's answer; a ClientError where the whole pack was lost."""
         if message.has_error():
-            reason = message.error.reason.partition(":")[0]
-            return ClientError("client-app", f"the node's process failed ({reason[:100]})")
+            reason = one_line(str(message.error.reason).partition(":")[0], 100)
+            return ClientError("client-app", f"the node's process failed ({reason})")
         schemas: dict[str, Schema] = {}
         if action == "train":
             schemas = {client: request.reply_schema for client, request in requests.items()}
         try:
-            results = {r.client: r for r in unpack_results(message.content, schemas)}
+            answers = unpack_results(message.content, pack.clients, schemas, server_round)
         except ClientError as error:
             return error
-        if all(r.error and r.error[0] == "unprepared" for r in results.values()) and results:
+        if answers.ignored:
+            log(
+                WARNING,
+                "round %d: %d answers of clients that were not asked, or not twice: %s",
+                *(server_round, len(answers.ignored), one_line(answers.ignored[0], 80)),
+            )
+        results = answers.results.values()
+        if results and all(r.error and r.error[0] == "unprepared" for r in results):
             return ClientError("unprepared", "the node lost its plan")
         return [
-            self._screen(results.get(client), client, requests[client], pack, action, server_round)
+            self._screen(answers.results.get(client), requests[client], pack, action, server_round)
             for client in pack.clients
         ]
 
     def _screen(
         self,
         result: ClientResult | None,
-        client: str,
         request: Request,
         pack: Pack,
         action: Action,
         server_round: int,
     ) -> Reply | Rejection:
-        if result is None:
-            return Rejection(client, server_round, "missing", "its node left it out of the answer")
-        if result.error is not None:
-            code, detail = result.error
-            return Rejection(client, server_round, code[:40], detail[:200])
-        known = self._registrar.roster[client]
+        known = self._registrar.roster[request.client]
         item = _ITEM_BYTES[self._wire]
-        try:
-            if action == "train":
-                if result.arrays is None:
-                    raise ClientError("keys", "the answer holds no arrays")
-                check_update(result.arrays)
-            declared = known.examples if action == "train" else known.test_examples
-            examples = check_weight(result.num_examples, declared)
-        except ClientError as error:
-            return Rejection(client, server_round, error.code_name, error.detail)
-        return Reply(
-            client,
+        asked = Asked(
+            request.client,
+            action,
+            server_round,
+            start=request.arrays,
+            declared=known.examples if action == "train" else known.test_examples,
             stream=pack.node.stream,
-            arrays=result.arrays,
-            num_examples=examples,
-            metrics=finite_metrics(result.metrics),
-            notes=result.notes,
-            bytes_up=result.arrays.schema.size * item if result.arrays is not None else 0,
             bytes_down=request.arrays.schema.size * item,
         )
+        if result is None:
+            return asked.rejection(ClientError("missing", "its node left it out of the answer"))
+        size = result.arrays.schema.size * item if result.arrays is not None else 0
+        return self._gate.admit(result, asked, bytes_up=size)
 
 
 def _late(lane: _Lane, server_round: int, timeout: float) -> Iterator[Reply | Rejection]:

@@ -59,6 +59,8 @@ class Reply:
         Anything structured (per-group counts); JSON values.
     bytes_up, bytes_down : int
         Array bytes of this client's payloads.
+    remarks : tuple of Remark
+        What the gate changed or dropped.
     """
 
     client: str
@@ -69,11 +71,22 @@ class Reply:
     notes: Mapping[str, object] = field(default_factory=dict)
     bytes_up: int = 0
     bytes_down: int = 0
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
-class Rejection:
-    """One client's answer that does not count, or that never came."""
+class Finding:
+    """What the gate has to say about one client's answer.
+
+    Attributes
+    ----------
+    client : str
+    round : int
+    code : str
+        Short and machine-readable.
+    detail : str
+        One escaped line.
+    """
 
     client: str
     round: int
@@ -88,6 +101,14 @@ class Rejection:
             "code": self.code,
             "detail": self.detail,
         }
+
+
+class Remark(Finding):
+    """The answer counts, though something is to be known: a dropped metric, a large norm."""
+
+
+class Rejection(Finding):
+    """The answer does not count, or never came."""
 
 
 class Exchange(Protocol):

@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore import log
 
-from models.errors import DataError, ModelError, ParticipationError
+from models.errors import DataError, ModelError, ParticipationError, one_line
 from models.messages import HELLO, PREPARE
 from models.records import to_blob
 from strategies.transport.greeting import Greeting, read_greeting
@@ -138,7 +138,7 @@ class Registrar:
         answers = self._ask(messages, time.monotonic() + self.timeout)
         for node_id in wanted:
             answer = answers.get(node_id, "no answer in time")
-            problem = answer if isinstance(answer, str) else str(answer.get("error") or "")
+            problem = answer if isinstance(answer, str) else _said(answer)
             if not problem and isinstance(answer, dict) and answer["base"] != preparation.base:
                 problem = (
                     f"its base model has fingerprint {answer['base']}, "
@@ -188,7 +188,7 @@ class Registrar:
         joined = []
         for node_id, answer in sorted(answers.items()):
             self._seen.add(node_id)
-            error = answer if isinstance(answer, str) else str(answer.get("error") or "")
+            error = answer if isinstance(answer, str) else _said(answer)
             if error or isinstance(answer, str):
                 self.refused[f"node {node_id}"] = error
                 log(WARNING, "a node cannot take part: %s", error)
@@ -232,7 +232,7 @@ class Registrar:
         for message in pull_all(self.grid, asked, deadline):
             node_id = asked[message.metadata.reply_to_message_id]
             if message.has_error():
-                answers[node_id] = f"its ClientApp failed: {message.error.reason[:200]}"
+                answers[node_id] = f"its ClientApp failed: {one_line(message.error.reason)}"
                 continue
             try:
                 config = message.content.config_records["config"]
@@ -254,6 +254,11 @@ class Registrar:
             self.refused[name] = problem
         log(WARNING, "%s%s refused: %s", names[0] if names else node_id, _more(names), problem)
         self.roster.leave(node_id)
+
+
+def _said(answer: Mapping[str, object]) -> str:
+    """Return a node's own explanation; it may be long, since it tells how to mend the node."""
+    return one_line(str(answer.get("error") or ""), 1000)
 
 
 def _more(names: Sequence[str]) -> str:

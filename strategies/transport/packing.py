@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from strategies.transport.roster import Node, Roster
 
+PACKS_A_WORKER = 4
+"""Least number of packs for each worker that persists: fewer leave workers idle at a round's end,
+more cost messages."""
+
 
 @dataclass(frozen=True)
 class Pack:
@@ -34,9 +38,9 @@ def plan_packs(
     Returns
     -------
     dict
-        By node id. Where a process stays between messages, a node's clients make at least two
-        packs a worker, so that no worker waits for a message; where each message starts a process,
-        they make as few as `pack_bytes` allows.
+        By node id. Where a process stays between messages, a node's clients make several packs a
+        worker, so that no worker waits for a message and none is left with a long last one; where
+        each message starts a process, they make as few as `pack_bytes` allows.
     """
     by_node: dict[int, list[str]] = {}
     for client in clients:
@@ -45,14 +49,26 @@ def plan_packs(
     packs: dict[int, list[Pack]] = {}
     for node_id, members in by_node.items():
         node = roster.nodes[node_id]
-        parts = -(-len(members) // most)
-        if node.persistent:
-            parts = max(parts, min(len(members), 2 * node.workers))
-        size, larger = divmod(len(members), parts)
         start = 0
         packs[node_id] = []
-        for part in range(parts):
-            end = start + size + (part < larger)
-            packs[node_id].append(Pack(node, tuple(members[start:end])))
-            start = end
+        for size in _sizes(len(members), PACKS_A_WORKER * node.workers, node.persistent, most):
+            packs[node_id].append(Pack(node, tuple(members[start : start + size])))
+            start += size
     return packs
+
+
+def _sizes(count: int, parts: int, persistent: bool, most: int) -> list[int]:
+    """Cut a number of clients into pack sizes; falling, so that the last ones are short."""
+    if not persistent:
+        parts = -(-count // most)
+        return [count // parts + (part < count % parts) for part in range(parts)]
+    sizes: list[int] = []
+    left = count
+    for share in range(parts, 0, -1):
+        # Shares of parts : parts-1 : ... : 1 of what is left; never more than a pack may hold.
+        wanted = -(-2 * left // (share + 1))
+        while wanted > 0:
+            sizes.append(min(wanted, most))
+            wanted -= sizes[-1]
+        left = count - sum(sizes)
+    return sizes

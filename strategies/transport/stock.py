@@ -2,90 +2,69 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from models.errors import ClientError
-from models.records import from_stock, record_bytes, to_stock
-from models.schema import NamedArrays, Schema
+from models.records import record_bytes, screened_stock, to_stock
+from models.results import ClientResult
+from models.schema import Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.polling import pull_all
 from strategies.transport.roster import Client, Node, Roster
-from strategies.transport.screening import check_update, check_weight
+from strategies.transport.screening import Asked, Gate
 
 
 def read_stock(
-    message: Message, client: str, server_round: int, expected: Schema | None
+    message: Message, asked: Asked, expected: Schema | None, gate: Gate
 ) -> Reply | Rejection:
     """Read a plain reply.
 
     Parameters
     ----------
     message : Message
-        With one ArrayRecord (unless `expected` is None) and one MetricRecord.
-    client : str
-        Who answers.
-    server_round : int
+        With one MetricRecord and, for training, one ArrayRecord.
+    asked : Asked
+        Who answers what.
     expected : Schema or None
         What the arrays must hold; None for an evaluation.
+    gate : Gate
     """
     if message.has_error():
-        return Rejection(client, server_round, "client-app", "the ClientApp failed")
+        return asked.rejection(ClientError("client-app", "the ClientApp failed"))
     try:
-        metric_records = list(message.content.metric_records.values())
-        if len(metric_records) != 1:
-            raise ClientError("keys", f"expected one MetricRecord, found {len(metric_records)}")
-        metrics = metric_records[0]
-        examples = check_weight(metrics.get("num-examples"), None)
-        arrays: NamedArrays | None = None
-        size = 0
+        content = message.content
+        metrics = list(content.metric_records.values())
+        if len(metrics) != 1:
+            raise ClientError("keys", f"expected one MetricRecord, found {len(metrics)}")
+        arrays, size = None, 0
         if expected is not None:
-            records = list(message.content.array_records.values())
+            records = list(content.array_records.values())
             if len(records) != 1:
                 raise ClientError("keys", f"expected one ArrayRecord, found {len(records)}")
-            size = record_bytes(records[0])
-            found = from_stock(records[0], dict(expected.facts))
-            differences = expected.differences(found.schema)
-            if differences:
-                raise ClientError("schema", "; ".join(differences[:3]))
-            check_update(found)
-            arrays = found
-        return Reply(
-            client,
-            stream="",
-            arrays=arrays,
-            num_examples=examples,
-            metrics=finite_metrics(metrics),
-            bytes_up=size,
-        )
+            arrays, size = screened_stock(records[0], expected), record_bytes(records[0])
     except ClientError as error:
-        return Rejection(client, server_round, error.code_name, error.detail)
-
-
-def finite_metrics(metrics: Mapping[str, object]) -> dict[str, float]:
-    """Keep the finite numbers; the loss of a plain ClientApp goes by several names."""
-    kept = {
-        key: float(value)
-        for key, value in metrics.items()
-        if isinstance(value, int | float) and math.isfinite(value) and key != "num-examples"
-    }
-    if "train-loss" in kept:
-        kept.setdefault("train_loss", kept["train-loss"])
-    for other, name in (("eval_loss", "loss"), ("eval_acc", "accuracy")):
-        if other in kept:
-            kept.setdefault(name, kept[other])
-    return kept
+        return asked.rejection(error)
+    result = ClientResult(asked.client, metrics[0].get("num-examples"), metrics[0], arrays=arrays)
+    return gate.admit(result, asked, bytes_up=size)
 
 
 class StockExchange:
-    """Every node of a plain grid is one client, called by its node id."""
+    """Every node of a plain grid is one client, called by its node id.
 
-    def __init__(self, grid: Grid) -> None:
+    Parameters
+    ----------
+    grid : Grid
+    gate : Gate, optional
+        By default one that records norms.
+    """
+
+    def __init__(self, grid: Grid, gate: Gate | None = None) -> None:
         self._grid = grid
+        self._gate = gate or Gate()
         self._roster = Roster()
         self.refresh()
 
@@ -113,6 +92,8 @@ class StockExchange:
     ) -> Iterator[Reply | Rejection]:
         """Send one plain message a client; see `Exchange.exchange`."""
         deadline = time.monotonic() + timeout
+        if action == "train":
+            self._gate.open_round(server_round)
         requests = {client: build(client) for client in clients}
         messages = []
         for client, request in requests.items():
@@ -124,8 +105,10 @@ class StockExchange:
         answers: dict[str, Reply | Rejection] = {}
         for message in pull_all(self._grid, waiting, deadline):
             client = waiting[message.metadata.reply_to_message_id]
-            schema = requests[client].reply_schema if action == "train" else None
-            answers[client] = read_stock(message, client, server_round, schema)
+            request = requests[client]
+            asked = Asked(client, action, server_round, request.arrays)
+            expected = request.reply_schema if action == "train" else None
+            answers[client] = read_stock(message, asked, expected, self._gate)
         for client in clients:
             late = Rejection(client, server_round, "timeout", f"no answer in {timeout:g} s")
             yield answers.get(client, late)

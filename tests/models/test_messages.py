@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import Array, ArrayRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ClientError
-from models.messages import ClientResult, PackHeader, PackRequest, pack_results, unpack_results
+from models.messages import PackHeader, PackRequest
 from models.records import from_flat, from_stock, to_flat, to_stock
 from models.schema import NamedArrays, Schema
 
@@ -103,51 +101,10 @@ def flat(values: np.ndarray, key: str = "flat", **claims: object) -> ArrayRecord
         (flat(np.zeros((1, 7), np.float32), data=b"x" * 5000), "size"),
         (flat(np.zeros((1, 9), np.float32), shape=(1, 7)), "header"),
         (flat(np.zeros((1, 7), np.float64), dtype="float32"), "header"),
-        (flat(np.zeros((1, 7), np.float32), shape=(1, 10**12)), "shape"),
+        (flat(np.zeros((1, 7), np.float32), shape=(1, 10**12)), "size"),
     ],
 )
 def test_a_buffer_that_does_not_fit_is_refused(record: ArrayRecord, code: str) -> None:
     with pytest.raises(ClientError) as caught:
         from_flat(record, SCHEMA, 1)
     assert caught.value.code_name == code
-
-
-def test_results_come_back_by_client_and_failures_stay_apart() -> None:
-    content = pack_results(
-        [
-            ClientResult("x", 5, {"train_loss": 0.5}, {"n": [1]}, arrays(1)),
-            ClientResult("y", error=("client-app", "ValueError")),
-            ClientResult("z", 6, {}, {}, arrays(100)),
-        ],
-        "float32",
-    )
-    x, y, z = unpack_results(content, dict.fromkeys("xyz", SCHEMA))
-    assert (x.num_examples, x.metrics, x.notes) == (5, {"train_loss": 0.5}, {"n": [1]})
-    assert z.arrays is not None
-    assert z.arrays.vector[0] == 100
-    assert y.arrays is None
-    assert y.error == ("client-app", "ValueError")
-
-
-def test_an_answer_for_another_schema_costs_only_those_clients() -> None:
-    content = pack_results(
-        [ClientResult("x", 5, arrays=arrays(1, WIDE)), ClientResult("y", 5, arrays=arrays(1))],
-        "float32",
-    )
-    x, y = unpack_results(content, {"x": SCHEMA, "y": SCHEMA})
-    assert x.error is not None
-    assert x.error[0] == "schema"
-    assert y.error is None
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"client": "x"}]', "null"])
-def test_garbage_is_no_answer(text: str) -> None:
-    content = RecordDict({"config": ConfigRecord({"bouquet": 1, "results": text})})
-    with pytest.raises(ClientError, match="format"):
-        unpack_results(content, {"x": SCHEMA})
-
-
-def test_results_are_json() -> None:
-    content = pack_results([ClientResult("x", 5, arrays=arrays(1))], "float32")
-    rows = json.loads(str(content.config_records["config"]["results"]))
-    assert rows[0]["arrays"] == SCHEMA.hash

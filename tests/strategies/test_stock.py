@@ -67,7 +67,8 @@ def test_flowers_fedavg_through_the_client_grid_with_many_clients(vit_folder: Pa
     before = len(grid.sent)
     theirs = FlowerFedAvg().start(federation.grid, to_stock(federation.initial), num_rounds=1)
     packs = [node for kind, node in grid.sent[before:] if kind == "train"]
-    assert sorted(packs) == [1000, 1001]
+    assert set(packs) == {1000, 1001}
+    assert len(packs) < 7 * 2
     ours = FedAvg().start(federation.grid, to_stock(federation.initial), num_rounds=1)
     np.testing.assert_allclose(
         from_stock(theirs.arrays).vector, from_stock(ours.arrays).vector, atol=1e-6
