@@ -253,4 +253,3 @@ def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:
         account.rejected,
     ]
     return ["" if value is None else value for value in values]
-

@@ -57,9 +57,10 @@ def test_packs_hold_every_client_once_in_order_and_within_bytes(
         sizes = [len(pack.clients) for pack in own]
         assert max(sizes) <= most
         if persistent:
-            assert sizes == sorted(sizes, reverse=True) or max(sizes) == most
-            assert len(own) >= min(len(members), PACKS_A_WORKER * workers) // 2
-            assert sizes[-1] <= max(1, len(members) // (PACKS_A_WORKER * workers))
+            # The last pack decides how long a worker may be left alone at a round's end.
+            assert sizes[-1] <= max(1, math.ceil(len(members) / (PACKS_A_WORKER * workers)))
+            if len(members) >= 2:
+                assert len(own) >= 2
         else:
             assert max(sizes) - min(sizes) <= 1
             assert len(own) == math.ceil(len(members) / most)
