@@ -5,7 +5,7 @@ from __future__ import annotations
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from app import node
+from app import node, packs
 from app.places import enter_bundle
 from models.errors import ClientError
 from models.messages import PackHeader, is_pack, pack_results
@@ -59,13 +59,13 @@ def _run(message: Message, context: Context, action: str) -> Message:
     pack = PackHeader.from_content(message.content)
     share_text = node.shares_error_text(context.node_config)
     told = _state_dir(context)
-    results = node.run_pack(context.node_config, told, pack, action, share_text=share_text)
+    results = packs.run_pack(context.node_config, told, pack, action, share_text=share_text)
     return Message(pack_results(results, pack.wire, pack.server_round), reply_to=message)
 
 
 def _run_plain(message: Message, context: Context, action: str) -> Message:
     """Answer a plain Flower strategy: one client, arrays by key, metrics with num-examples."""
-    session, client = node.plain_session(context.node_config, context.run_config)
+    session, client = packs.plain_session(context.node_config, context.run_config)
     config = next(iter(message.content.config_records.values()), ConfigRecord())
     options = {k: v for k, v in config.items() if isinstance(v, str | int | float | bool)}
     server_round = int(config.get("server-round", 0))
@@ -74,7 +74,7 @@ def _run_plain(message: Message, context: Context, action: str) -> Message:
     differences = schema.differences(arrays.schema)
     if differences:
         raise ClientError("schema", "; ".join(differences[:3]))
-    result = node.run_client(session, client, arrays, server_round, options, action)
+    result = packs.run_client(session, client, arrays, server_round, options, action)
     metrics = MetricRecord({**result.metrics, "num-examples": result.num_examples})
     content = RecordDict({"metrics": metrics})
     if result.arrays is not None:

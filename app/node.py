@@ -1,4 +1,4 @@
-"""A node's side: greeting, preparing, and running packs of clients.
+"""A node's side before any training: what it is, greeting, preparing.
 
 Top-level imports stay light: *hello* must not load torch.
 """
@@ -8,26 +8,16 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.places import code_hash, state_folder
 from clients.data.spec import DataSpec
-from models.errors import BouquetError, ClientError, DataError, ModelError, one_line
+from models.errors import BouquetError, DataError, ModelError
 from models.files import write_text
-from models.messages import Options, PackHeader
-from models.results import ClientResult
-from models.schema import NamedArrays
-
-if TYPE_CHECKING:
-    from clients.plan import Plan
-    from clients.session import Session
 
 NodeConfig = Mapping[str, object]
-_sessions: dict[str, Session] = {}
 
 
 def is_simulated(node: NodeConfig) -> bool:
@@ -103,7 +93,7 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         from clients.data import describe_client, load_federation
 
         federation = load_federation(spec)
-        mine = _own_share(federation.client_ids, node)
+        mine = own_share(federation.client_ids, node)
         cards = [describe_client(federation.client(client)) for client in mine]
     workers, persistent = _workers(node)
     return {
@@ -118,7 +108,8 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _own_share(clients: tuple[str, ...], node: NodeConfig) -> list[str]:
+def own_share(clients: tuple[str, ...], node: NodeConfig) -> list[str]:
+    """Return the clients that a node of a divided data set hosts."""
     index, count = int(str(node["partition-id"])), int(str(node["num-partitions"]))
     mine = [client for i, client in enumerate(clients) if i % count == index]
     if not mine:
@@ -140,7 +131,7 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _cpus_given() -> int:
+def cpus_given() -> int:
     """CPUs that Ray gave this actor; 0 outside Ray."""
     if "ray" not in sys.modules:
         return 0
@@ -153,7 +144,7 @@ def _cpus_given() -> int:
 
 def _workers(node: NodeConfig) -> tuple[int, bool]:
     """Return how many messages this node can work on at once, and whether processes stay."""
-    cpus = _cpus_given()
+    cpus = cpus_given()
     if not cpus:
         return 1, False
     import ray
@@ -188,7 +179,7 @@ def get_ready(node: NodeConfig, told: str, plan_text: str, base: bytes | None) -
                 "error": f"it has no base {plan.base} and none was sent; set ship-model='on', or "
                 "install the checkpoint on the node"
             }
-        write_text(_plan_file(state, plan.hash), plan_text)
+        write_text(plan_file(state, plan.hash), plan_text)
         return {"base": fingerprint(folder, bases)}
     except BouquetError as error:
         return {"error": str(error)}
@@ -196,100 +187,9 @@ def get_ready(node: NodeConfig, told: str, plan_text: str, base: bytes | None) -
         return {"error": f"{type(error).__name__} while preparing"}
 
 
-def _plan_file(state: Path, name: str) -> Path:
+def plan_file(state: Path, name: str) -> Path:
+    """Return where a plan is kept, by its hash."""
     return state / "plans" / f"{name}.json"
-
-
-def session_for(node: NodeConfig, told: str, plan_hash: str) -> Session:
-    """Return this process's session of a plan, building it at first use.
-
-    Raises
-    ------
-    ClientError
-        ``unprepared`` where the plan is not here.
-    """
-    if plan_hash not in _sessions:
-        from clients.plan import Plan
-
-        state = own_state(node, told)
-        file = _plan_file(state, plan_hash)
-        if len(plan_hash) != 16 or not plan_hash.isalnum() or not file.is_file():
-            raise ClientError("unprepared", "the node does not have this plan")
-        open_session(Plan.from_json(file.read_text()), node, state)
-    return _sessions[plan_hash]
-
-
-def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
-    """Build the session of a plan and let go of any other."""
-    cpus = _cpus_given()
-    if cpus:
-        os.environ["OMP_NUM_THREADS"] = str(cpus)
-    import torch
-
-    from app.registry import registry
-    from clients.session import Session
-
-    if not plan.threads and cpus:
-        torch.set_num_threads(cpus)
-    registry().install_objectives()
-    _sessions.clear()
-    _sessions[plan.hash] = Session(plan, state / "bases", own_site(node))
-    return _sessions[plan.hash]
-
-
-# ---- packs -------------------------------------------------------------------------------
-
-
-def run_pack(
-    node: NodeConfig, told: str, pack: PackHeader, action: str, *, share_text: bool
-) -> list[ClientResult]:
-    """Run one action for each client of a pack; a client that fails costs only its own entry."""
-    try:
-        session = session_for(node, told, pack.plan)
-        request = pack.open(session.schemas)
-    except BouquetError as error:
-        failure = _failure(error, share_text)
-        return [ClientResult(client, error=failure) for client in pack.clients]
-    results = []
-    for index, client in enumerate(request.clients):
-        arrays, options = request.of(index)
-        try:
-            done = run_client(session, client, arrays, request.server_round, options, action)
-        except Exception as error:  # one client's failure is its own
-            done = ClientResult(client, error=_failure(error, share_text))
-        results.append(done)
-    return results
-
-
-def _failure(error: Exception, share_text: bool) -> tuple[str, str]:
-    if isinstance(error, ClientError):
-        return error.code_name, one_line(error.detail)
-    own = isinstance(error, BouquetError)
-    text = f"{type(error).__name__}: {error}" if own or share_text else type(error).__name__
-    return "client-app", one_line(text)
-
-
-def run_client(
-    session: Session,
-    client: str,
-    arrays: NamedArrays,
-    server_round: int,
-    options: Options,
-    action: str,
-) -> ClientResult:
-    """Train or evaluate one client."""
-    if action == "train":
-        done = session.train(client, arrays, server_round, options)
-        return ClientResult(
-            client,
-            num_examples=len(session.part(client, "train")),
-            metrics={"train_loss": done.loss},
-            arrays=NamedArrays(session.model.schema, done.vector),
-        )
-    found = session.evaluate(client, arrays)
-    groups = {c: {v: list(n) for v, n in values.items()} for c, values in found.groups.items()}
-    notes = {"groups": groups} if groups else {}
-    return ClientResult(client, found.examples, found.metrics, notes)
 
 
 def shares_error_text(node: NodeConfig) -> bool:
@@ -300,32 +200,3 @@ def shares_error_text(node: NodeConfig) -> bool:
 def answer(content: Mapping[str, object]) -> str:
     """Write a query's answer as JSON."""
     return json.dumps(content)
-
-
-# ---- plain strategies --------------------------------------------------------------------
-
-
-def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[Session, str]:
-    """Return the session of a run without our server half, and this node's one client.
-
-    Raises
-    ------
-    DataError
-        The node has several clients, so a message without a client list says too little.
-    """
-    from app.planning import plan_alone
-    from app.registry import registry
-    from app.settings import parse_run_config
-
-    settings = parse_run_config(run_config, registry())
-    state = own_state(node, str(run_config.get("state-dir", "")))
-    plan, clients = plan_alone(settings, state, own_site(node))
-    if not own_site(node):
-        clients = tuple(_own_share(clients, node))
-    if len(clients) != 1:
-        raise DataError(
-            f"this node has {len(clients)} clients, and the message names none; start one node a "
-            "client, or let the server address clients through a ClientGrid"
-        )
-    session = _sessions.get(plan.hash) or open_session(plan, node, state)
-    return session, clients[0]

@@ -23,7 +23,7 @@ from hostile_clients import (
     without_bad,
 )
 
-from app.node import _failure
+from app.packs import failure
 from fedbouquet.testing import LocalGrid
 from models.errors import ClientError, DataError, one_line
 from models.results import ClientResult
@@ -239,13 +239,13 @@ def test_b20_foreign_names_in_a_detail_are_escaped() -> None:
 
 def test_b20_only_the_exception_class_leaves_a_site() -> None:
     secret = ValueError("patient 4711 has\nage 33")
-    assert _failure(secret, share_text=False) == ("client-app", "ValueError")
-    assert _failure(secret, share_text=True) == (
+    assert failure(secret, share_text=False) == ("client-app", "ValueError")
+    assert failure(secret, share_text=True) == (
         "client-app",
         r"ValueError: patient 4711 has\nage 33",
     )
-    assert _failure(ClientError("base", "a\x1bb" * 500), share_text=False)[1].isprintable()
-    assert len(_failure(DataError("y" * (1 << 20)), share_text=False)[1]) == 200
+    assert failure(ClientError("base", "a\x1bb" * 500), share_text=False)[1].isprintable()
+    assert len(failure(DataError("y" * (1 << 20)), share_text=False)[1]) == 200
 
 
 def test_b20_a_process_that_dies_says_one_word() -> None:

@@ -1,0 +1,136 @@
+"""Packs on a node: the session a process keeps, and what each client answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.node import NodeConfig, cpus_given, own_share, own_site, own_state, plan_file
+from models.errors import BouquetError, ClientError, DataError, one_line
+from models.messages import Options, PackHeader
+from models.results import ClientResult
+from models.schema import NamedArrays
+
+if TYPE_CHECKING:
+    from clients.plan import Plan
+    from clients.session import Session
+
+_sessions: dict[str, Session] = {}
+
+
+def session_for(node: NodeConfig, told: str, plan_hash: str) -> Session:
+    """Return this process's session of a plan, building it at first use.
+
+    Raises
+    ------
+    ClientError
+        ``unprepared`` where the plan is not here.
+    """
+    if plan_hash not in _sessions:
+        from clients.plan import Plan
+
+        state = own_state(node, told)
+        file = plan_file(state, plan_hash)
+        if len(plan_hash) != 16 or not plan_hash.isalnum() or not file.is_file():
+            raise ClientError("unprepared", "the node does not have this plan")
+        open_session(Plan.from_json(file.read_text()), node, state)
+    return _sessions[plan_hash]
+
+
+def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
+    """Build the session of a plan and let go of any other."""
+    cpus = cpus_given()
+    if cpus:
+        os.environ["OMP_NUM_THREADS"] = str(cpus)
+    import torch
+
+    from app.registry import registry
+    from clients.session import Session
+
+    if not plan.threads and cpus:
+        torch.set_num_threads(cpus)
+    registry().install_objectives()
+    _sessions.clear()
+    _sessions[plan.hash] = Session(plan, state / "bases", own_site(node))
+    return _sessions[plan.hash]
+
+
+def run_pack(
+    node: NodeConfig, told: str, pack: PackHeader, action: str, *, share_text: bool
+) -> list[ClientResult]:
+    """Run one action for each client of a pack; a client that fails costs only its own entry."""
+    try:
+        session = session_for(node, told, pack.plan)
+        request = pack.open(session.schemas)
+    except BouquetError as error:
+        lost = failure(error, share_text)
+        return [ClientResult(client, error=lost) for client in pack.clients]
+    results = []
+    for index, client in enumerate(request.clients):
+        arrays, options = request.of(index)
+        try:
+            done = run_client(session, client, arrays, request.server_round, options, action)
+        except Exception as error:  # one client's failure is its own
+            done = ClientResult(client, error=failure(error, share_text))
+        results.append(done)
+    return results
+
+
+def failure(error: Exception, share_text: bool) -> tuple[str, str]:
+    """Return code and detail of what went wrong; a stranger's words stay here unless shared."""
+    if isinstance(error, ClientError):
+        return error.code_name, one_line(error.detail)
+    own = isinstance(error, BouquetError)
+    text = f"{type(error).__name__}: {error}" if own or share_text else type(error).__name__
+    return "client-app", one_line(text)
+
+
+def run_client(
+    session: Session,
+    client: str,
+    arrays: NamedArrays,
+    server_round: int,
+    options: Options,
+    action: str,
+) -> ClientResult:
+    """Train or evaluate one client."""
+    if action == "train":
+        done = session.train(client, arrays, server_round, options)
+        return ClientResult(
+            client,
+            num_examples=len(session.part(client, "train")),
+            metrics={"train_loss": done.loss},
+            arrays=NamedArrays(session.model.schema, done.vector),
+        )
+    found = session.evaluate(client, arrays)
+    groups = {c: {v: list(n) for v, n in values.items()} for c, values in found.groups.items()}
+    notes = {"groups": groups} if groups else {}
+    return ClientResult(client, found.examples, found.metrics, notes)
+
+
+def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[Session, str]:
+    """Return the session of a run without our server half, and this node's one client.
+
+    Raises
+    ------
+    DataError
+        The node has several clients, so a message without a client list says too little.
+    """
+    from app.planning import plan_alone
+    from app.registry import registry
+    from app.settings import parse_run_config
+
+    settings = parse_run_config(run_config, registry())
+    state = own_state(node, str(run_config.get("state-dir", "")))
+    plan, clients = plan_alone(settings, state, own_site(node))
+    if not own_site(node):
+        clients = tuple(own_share(clients, node))
+    if len(clients) != 1:
+        raise DataError(
+            f"this node has {len(clients)} clients, and the message names none; start one node a "
+            "client, or let the server address clients through a ClientGrid"
+        )
+    session = _sessions.get(plan.hash) or open_session(plan, node, state)
+    return session, clients[0]
