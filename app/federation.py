@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from flwr.serverapp import Grid
 
@@ -17,7 +16,7 @@ from clients.preparation import make_preparation
 from clients.session import prepare
 from clients.training import Prepared, evaluate
 from models.adapted import AdaptedModel
-from models.checkpoint import TINY_VIT, pack_checkpoint
+from models.checkpoint import pack_checkpoint
 from models.errors import ConfigurationError, DataError
 from models.schema import NamedArrays
 from strategies.pooled import POOLED_CLIENT
@@ -63,7 +62,7 @@ class Federation:
     @property
     def own_data(self) -> bool:
         """Whether nodes hold data of their own, so that the setting `dataset` says nothing."""
-        return not all(node.pools for node in self.roster.nodes.values())
+        return self.roster.own_data
 
     def evaluate(self, arrays: NamedArrays) -> dict[str, float]:
         """Return loss, accuracy and macro-F1 on the server's test set; empty without one."""
@@ -114,7 +113,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     )
     registrar.gather(max(settings.quorum, settings.clients_per_round, 1))
     kind = _one_kind(registrar.kinds)
-    own_data = not all(node.pools for node in registrar.roster.nodes.values())
+    own_data = registrar.roster.own_data
     test = _server_test(settings, own_data)
     seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
     labels = settings.labels or tuple(order_labels(seen))
@@ -153,8 +152,3 @@ def _server_test(settings: Settings, own_data: bool) -> Examples | None:
     if own_data and not settings.server_data_path:
         return None
     return load_server_test(data_spec(settings))
-
-
-def base_name(settings: Settings, folder: Path) -> str:
-    """Return how an adapter's configuration names its base: the setting, or the run's own copy."""
-    return str(folder) if settings.model == TINY_VIT else settings.model

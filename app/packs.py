@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from clients.session import Session
 
 _sessions: dict[str, Session] = {}
+# Making a plan on the node builds the model: once a process and configuration, not a message.
+_plans: dict[str, tuple[Plan, tuple[str, ...]]] = {}
 
 
 def session_for(node: NodeConfig, told: str, plan_hash: str) -> Session:
@@ -122,9 +124,12 @@ def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[S
     from app.registry import registry
     from app.settings import parse_run_config
 
-    settings = parse_run_config(run_config, registry())
     state = own_state(node, str(run_config.get("state-dir", "")))
-    plan, clients = plan_alone(settings, state, own_site(node))
+    key = repr((sorted(run_config.items()), state, sorted(own_site(node).items())))
+    if key not in _plans:
+        settings = parse_run_config(run_config, registry())
+        _plans[key] = plan_alone(settings, state, own_site(node))
+    plan, clients = _plans[key]
     if not own_site(node):
         clients = tuple(own_share(clients, node))
     if len(clients) != 1:

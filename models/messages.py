@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from models.errors import ClientError
-from models.records import WireDtype, from_flat, record_bytes, to_flat
+from models.records import WireDtype, from_flat, to_flat
 from models.results import Answers, ClientResult, Listing, write_rows
 from models.schema import NamedArrays, Schema
 
@@ -228,8 +228,3 @@ def unpack_results(
         except ClientError as error:
             buffers[name] = error
     return listing.answers(schemas, buffers)
-
-
-def content_bytes(content: RecordDict) -> int:
-    """Array bytes of a message."""
-    return sum(record_bytes(record) for record in content.array_records.values())

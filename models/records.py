@@ -19,7 +19,6 @@ from models.errors import ClientError
 from models.schema import Fact, NamedArrays, Schema, Vector
 
 WireDtype = Literal["float32", "float16", "bfloat16"]
-WIRE_DTYPES: tuple[WireDtype, ...] = ("float32", "float16", "bfloat16")
 _FLAT = "flat"
 _BLOB = "blob"
 _BFLOAT16 = "bfloat16-bits"

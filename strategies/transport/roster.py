@@ -104,6 +104,11 @@ class Roster:
         """Connected nodes by Flower's id."""
         return self._nodes
 
+    @property
+    def own_data(self) -> bool:
+        """Whether some connected node holds data of its own, not a share of a divided set."""
+        return not all(node.pools for node in self._nodes.values())
+
     def is_reachable(self, client: str) -> bool:
         """Whether a client, real or virtual, can be asked now."""
         return (client in self._clients or client in self._virtual) and (
