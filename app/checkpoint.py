@@ -110,6 +110,12 @@ class Checkpoints:
             (old / "manifest.json").unlink(missing_ok=True)
             shutil.rmtree(old, ignore_errors=True)
 
+    @property
+    def oldest(self) -> int:
+        """Round of the oldest checkpoint that is kept; 0 while there is none."""
+        numbers = [place.name.removeprefix("round-") for place in self._places()]
+        return min((int(number) for number in numbers if number.isdecimal()), default=0)
+
     def newest(self) -> Checkpoint | None:
         """Return the newest intact checkpoint; a damaged one is named and passed over."""
         for place in self._places():

@@ -7,8 +7,9 @@ from flwr.clientapp import ClientApp
 
 from app import node, packs
 from app.places import enter_bundle
+from clients.task import Task
 from models.errors import ClientError
-from models.messages import PackHeader, is_pack, pack_results
+from models.messages import PackHeader, RunIdentity, is_pack, pack_results
 from models.records import from_blob, from_stock, to_stock
 
 enter_bundle()
@@ -74,7 +75,10 @@ def _run_plain(message: Message, context: Context, action: str) -> Message:
     differences = schema.differences(arrays.schema)
     if differences:
         raise ClientError("schema", "; ".join(differences[:3]))
-    result = packs.run_client(session, client, arrays, server_round, options, action)
+    # Flower's run id: a plain strategy has no run directory, and cannot resume.
+    run = RunIdentity(f"flower_{context.run_id}", max(0, server_round - 1))
+    task = Task(client, arrays, server_round, options, run)
+    result = packs.run_client(session, task, action)
     metrics = MetricRecord({**result.metrics, "num-examples": result.num_examples})
     content = RecordDict({"metrics": metrics})
     if result.arrays is not None:

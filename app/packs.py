@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.node import NodeConfig, cpus_given, own_share, own_site, own_state, plan_file
+from clients.task import Task
 from models.errors import BouquetError, ClientError, DataError, one_line
-from models.messages import Options, PackHeader
+from models.messages import PackHeader
 from models.results import ClientResult
-from models.schema import NamedArrays
 
 if TYPE_CHECKING:
     from clients.plan import Plan
     from clients.session import Session
 
-_sessions: dict[str, Session] = {}
+_sessions: dict[tuple[str, Path], Session] = {}
 # Making a plan on the node builds the model: once a process and configuration, not a message.
 _plans: dict[str, tuple[Plan, tuple[str, ...]]] = {}
 
@@ -30,15 +30,15 @@ def session_for(node: NodeConfig, told: str, plan_hash: str) -> Session:
     ClientError
         ``unprepared`` where the plan is not here.
     """
-    if plan_hash not in _sessions:
+    state = own_state(node, told)
+    if (plan_hash, state) not in _sessions:
         from clients.plan import Plan
 
-        state = own_state(node, told)
         file = plan_file(state, plan_hash)
         if len(plan_hash) != 16 or not plan_hash.isalnum() or not file.is_file():
             raise ClientError("unprepared", "the node does not have this plan")
         open_session(Plan.from_json(file.read_text()), node, state)
-    return _sessions[plan_hash]
+    return _sessions[plan_hash, state]
 
 
 def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
@@ -53,10 +53,10 @@ def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
 
     if not plan.threads and cpus:
         torch.set_num_threads(cpus)
-    registry().install_objectives()
+    registry().install_client_halves()
     _sessions.clear()
-    _sessions[plan.hash] = Session(plan, state / "bases", own_site(node))
-    return _sessions[plan.hash]
+    _sessions[plan.hash, state] = session = Session(plan, state, own_site(node))
+    return session
 
 
 def run_pack(
@@ -73,7 +73,8 @@ def run_pack(
     for index, client in enumerate(request.clients):
         arrays, options = request.of(index)
         try:
-            done = run_client(session, client, arrays, request.server_round, options, action)
+            task = Task(client, arrays, request.server_round, options, request.run)
+            done = run_client(session, task, action)
         except Exception as error:  # one client's failure is its own
             done = ClientResult(client, error=failure(error, share_text))
         results.append(done)
@@ -89,27 +90,16 @@ def failure(error: Exception, share_text: bool) -> tuple[str, str]:
     return "client-app", one_line(text)
 
 
-def run_client(
-    session: Session,
-    client: str,
-    arrays: NamedArrays,
-    server_round: int,
-    options: Options,
-    action: str,
-) -> ClientResult:
+def run_client(session: Session, task: Task, action: str) -> ClientResult:
     """Train or evaluate one client."""
     if action == "train":
-        done = session.train(client, arrays, server_round, options)
-        return ClientResult(
-            client,
-            num_examples=len(session.part(client, "train")),
-            metrics={"train_loss": done.loss},
-            arrays=NamedArrays(session.model.schema, done.vector),
-        )
-    found = session.evaluate(client, arrays)
+        done = session.train(task)
+        examples = len(session.part(task.client, "train"))
+        return ClientResult(task.client, examples, done.metrics, done.notes, done.arrays)
+    found = session.evaluate(task)
     groups = {c: {v: list(n) for v, n in values.items()} for c, values in found.groups.items()}
     notes = {"groups": groups} if groups else {}
-    return ClientResult(client, found.examples, found.metrics, notes)
+    return ClientResult(task.client, found.examples, found.metrics, notes)
 
 
 def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[Session, str]:
@@ -137,5 +127,5 @@ def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[S
             f"this node has {len(clients)} clients, and the message names none; start one node a "
             "client, or let the server address clients through a ClientGrid"
         )
-    session = _sessions.get(plan.hash) or open_session(plan, node, state)
+    session = _sessions.get((plan.hash, state)) or open_session(plan, node, state)
     return session, clients[0]

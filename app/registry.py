@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 from clients.data import validate_partition
 from clients.objectives import OBJECTIVES, Objective
+from clients.trainers import TRAINERS, Trainer
 from models.adapters import ADAPTERS, adapter_errors, option_errors
 from models.errors import ConfigurationError, nearest
 from strategies.base import Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
+from strategies.fedper import FedPer
 from strategies.local import Local
 from strategies.pooled import Pooled
 
@@ -40,6 +42,8 @@ class Method:
         Name of the local objective that belongs to it; empty leaves it to the settings.
     objectives : mapping of str to type of Objective
         Objectives that the method brings along.
+    trainers : mapping of str to type of Trainer
+        Client halves that the method brings along; its server half names them in each message.
     """
 
     name: str
@@ -47,11 +51,13 @@ class Method:
     paper: str
     objective: str = ""
     objectives: Mapping[str, type[Objective]] | None = None
+    trainers: Mapping[str, type[Trainer]] | None = None
 
 
 _MCMAHAN = "McMahan et al., AISTATS 2017, https://arxiv.org/abs/1602.05629"
 BUILT_IN = (
     Method("fedavg", FedAvg, _MCMAHAN),
+    Method("fedper", FedPer, "Arivazhagan et al., 2019, https://arxiv.org/abs/1912.00818"),
     Method("fedopt", FedOpt, "Reddi et al., ICLR 2021, https://arxiv.org/abs/2003.00295"),
     Method("local", Local, "baseline"),
 )
@@ -88,17 +94,20 @@ class Registry:
             else:
                 self._methods[found.name] = found
         self._objectives = dict(OBJECTIVES)
+        self._trainers = dict(TRAINERS)
         for method in self._methods.values():
             self._objectives.update(method.objectives or {})
+            self._trainers.update(method.trainers or {})
 
     def __getitem__(self, name: str) -> Method:
         if name not in self._methods:
             raise ConfigurationError(f"strategy = '{name}': {nearest(name, self._methods)}")
         return self._methods[name]
 
-    def install_objectives(self) -> None:
-        """Make the objectives of installed packages known to this process's clients."""
+    def install_client_halves(self) -> None:
+        """Make the client halves of installed packages known to this process's clients."""
         OBJECTIVES.update(self._objectives)
+        TRAINERS.update(self._trainers)
 
     def compose(
         self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
@@ -112,10 +121,6 @@ class Registry:
         """
         *outer, last = names
         innermost = self[last].strategy
-        if issubclass(innermost, Wrapper):
-            raise ConfigurationError(
-                f"strategy: '{last}' wraps another method; write '{last} > fedavg'"
-            )
         strategy = innermost(**options.get(last, {}))
         for name in reversed(outer):
             wrapper = self[name].strategy

@@ -33,6 +33,7 @@ CLIENT_COLUMNS = (
     "test_examples",
     "concept",
     "rounds",
+    "last_round",
     "accuracy_before",
     "accuracy_after",
     "bytes_up",
@@ -198,6 +199,7 @@ class Results:
     """The tables of one strategy's run: the main one's, or a baseline's.
 
     They are written anew after each round, and not flushed to the disk: a checkpoint holds them.
+    Only ``participation.csv`` grows line by line, and is cut where a resumed run begins.
 
     Parameters
     ----------
@@ -211,17 +213,40 @@ class Results:
     def add(self, record: RoundRecord) -> None:
         """Append a round to ``metrics.jsonl``."""
         self._lines.append(json.dumps(record.to_dict()))
+        self._add_participation(record)
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
 
-    def keep(self, lines: Sequence[str]) -> None:
-        """Start from the rounds of a run that is resumed; later ones are forgotten."""
+    def keep(self, lines: Sequence[str], last: int) -> None:
+        """Start from the rounds of a run that is resumed, up to `last`; forget later ones."""
         self._lines = list(lines)
+        file = self.folder / "participation.csv"
+        if file.is_file():
+            head, *rows = file.read_text().splitlines(keepends=True)
+            kept = [r for r in rows if r.endswith("\n") and int(r.partition(",")[0]) <= last]
+            write_text(file, "".join([head, *kept]), durable=False)
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
 
     @property
     def lines(self) -> list[str]:
         """The rounds so far, as JSON."""
         return list(self._lines)
+
+    def _add_participation(self, record: RoundRecord) -> None:
+        """Append who was asked in a round, and what came of it."""
+        if not record.cohort:
+            return
+        answered = frozenset(record.answered)
+        lost = {r.client: r.code for r in record.rejected if r.client not in answered}
+        rows = [
+            (record.round, client, "answered" if client in answered else lost.get(client, "lost"))
+            for client in record.cohort
+        ]
+        file = self.folder / "participation.csv"
+        new = not file.exists()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", newline="") as out:
+            table = csv.writer(out, lineterminator="\n")
+            table.writerows([("round", "client", "outcome"), *rows] if new else rows)
 
     def clients(self, roster: Roster, ledger: Ledger) -> None:
         """Write ``clients.csv``."""
@@ -246,6 +271,7 @@ def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:
         known.test_examples if known else None,
         known.concept if known else None,
         account.rounds,
+        account.last_round or None,
         account.accuracy_before,
         account.accuracy_after,
         account.bytes_up,

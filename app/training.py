@@ -67,6 +67,9 @@ def train_rounds(
         else None,
         progress=_Progress(directory, settings.num_server_rounds),
     )
+    own = results.folder.name if checkpoints is None else ""
+    federation.grid.begin_run(directory.uid + own.replace("-", "_"))
+    strategy.keep_in(results.folder / "memory")
     loop.start(federation.initial)
     last = RoundRecord(0)
     found = checkpoints.newest() if checkpoints is not None and settings.resume else None
@@ -74,7 +77,7 @@ def train_rounds(
     if found is not None:
         strategy.restore(found.state)
         loop.resume(found.round + 1, found.ledger)
-        results.keep(found.history)
+        results.keep(found.history, found.round)
         last = RoundRecord.from_json(found.history[-1])
         log(INFO, "continuing after round %d", found.round)
     elif settings.resume and checkpoints is not None:
@@ -88,6 +91,8 @@ def train_rounds(
         if checkpoints is not None and (final or last.round % settings.checkpoint_every == 0):
             screening = federation.grid.gate.state()
             checkpoints.save(last.round, strategy.state(), loop.ledger, results.lines, screening)
+            strategy.saved(checkpoints.oldest)
+            federation.grid.begin_run(directory.uid, checkpoints.oldest)
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     return last

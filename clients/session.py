@@ -9,15 +9,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from clients.data import ClientData, Examples, Federation, load_federation, load_site
 from clients.objectives import OBJECTIVES, Objective
+from clients.personal_state import PersonalState
 from clients.plan import Plan, Recipe
 from clients.preparation import make_preparation
-from clients.training import Evaluated, Prepared, Trained, evaluate, train
+from clients.task import Task
+from clients.trainers import TRAINERS, ClientRound, Outcome, Trainer
+from clients.training import Evaluated, Prepared, evaluate
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter, option_errors
 from models.checkpoint import fingerprint, resolve_checkpoint
@@ -89,7 +96,12 @@ def assemble(
         loaded,
         kind,  # type: ignore[arg-type]
         make_adapter(adapter, adapter_args),
-        {"kind": adapter, "base": base, "labels": len(labels)},
+        {
+            "kind": adapter,
+            "base": base,
+            "labels": len(labels),
+            "head": ",".join(sorted(loaded.fresh)),
+        },
         derive_seed(seed, "adapter"),
         device,
     )
@@ -101,26 +113,28 @@ def prepare(examples: Examples, labels: tuple[str, ...], preparation: object) ->
     return Prepared(inputs, examples.label_ids(labels), examples.group_values())
 
 
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
 class Session:
     """A plan at work in this process.
 
     Parameters
     ----------
     plan : Plan
-    bases : Path
-        Folder of shipped and pretrained bases.
+    state : Path
+        The node's state folder: shipped and pretrained bases, personal state.
     sites : mapping of str to str
         For real nodes, data path by client id; empty where the data set is divided over clients.
     """
 
-    def __init__(self, plan: Plan, bases: Path, sites: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, state: Path, sites: Mapping[str, str]) -> None:
         if plan.threads:
             torch.set_num_threads(plan.threads)
         self.plan = plan
         self._sites = dict(sites)
-        self._model: AdaptedModel | None = None
-        self._bases = bases
-        folder = resolve_checkpoint(plan.model, bases, plan.base)
+        self._state = state
+        folder = resolve_checkpoint(plan.model, state / "bases", plan.base)
         if folder is None:
             raise ClientError("unprepared", f"the base {plan.base} is not on this node")
         self._preparation = make_preparation(folder, plan.kind, dict(plan.model_args))
@@ -133,26 +147,73 @@ class Session:
         schema = self.plan.parsed_schema
         return {schema.hash: schema}
 
+    @cached_property
+    def _built(self) -> tuple[AdaptedModel, NamedArrays]:
+        model = build_model(self.plan, self._state / "bases")
+        return model, model.arrays()
+
     @property
     def model(self) -> AdaptedModel:
         """The base with its adapter, loaded at first use."""
-        if self._model is None:
-            self._model = build_model(self.plan, self._bases)
-        return self._model
+        return self._built[0]
 
-    def train(
-        self, client: str, start: NamedArrays, server_round: int, options: Mapping[str, object]
-    ) -> Trained:
+    @property
+    def initial(self) -> NamedArrays:
+        """The adapter before any training."""
+        return self._built[1]
+
+    def train(self, task: Task) -> Outcome:
         """Train one client; randomness comes from (seed, round, client)."""
-        recipe = override(self.plan.recipe, options)
-        objective = self._objective(options)
-        generator = derive_generator(self.plan.seed, server_round, client, "train")
-        data = self.part(client, "train")
-        return train(self.model, data, start.vector, recipe, objective, generator)
+        trainer = self._trainer(task.options)
+        outcome = trainer.train(self._round(task, before=task.server_round))
+        store = self._store(task)
+        if store is not None:
+            store.forget_before(task.run.oldest)
+        return outcome
 
-    def evaluate(self, client: str, arrays: NamedArrays) -> Evaluated:
+    def evaluate(self, task: Task) -> Evaluated:
         """Evaluate what a client would use on its own test part."""
-        return evaluate(self.model, self.part(client, "test"), arrays.vector)
+        # What it kept in this very round is part of that.
+        work = self._round(task, before=task.server_round + 1)
+        arrays = self._trainer(task.options).model_of(work)
+        return evaluate(self.model, self.part(task.client, "test"), arrays.vector)
+
+    def _round(self, task: Task, before: int) -> ClientRound:
+        store = self._store(task)
+        seed, plan = self.plan.seed, self.plan
+        known = store.before(before) if store is not None else None
+
+        def keep(arrays: Arrays, values: Mapping[str, object]) -> None:
+            if store is None:
+                raise ClientError("state", "the message names no run to keep anything for")
+            store.write(task.server_round, arrays, values)
+
+        return ClientRound(
+            client=task.client,
+            round=task.server_round,
+            start=task.start,
+            model=self.model,
+            initial=self.initial,
+            recipe=override(plan.recipe, task.options),
+            objective=self._objective(task.options),
+            kept=known,
+            keep=keep,
+            part=lambda part: self.part(task.client, part),
+            generator=lambda purpose: derive_generator(
+                seed, task.server_round, task.client, purpose
+            ),
+        )
+
+    def _store(self, task: Task) -> PersonalState | None:
+        if not task.run.uid:
+            return None
+        return PersonalState(self._state, task.run.uid, task.client)
+
+    def _trainer(self, options: Mapping[str, object]) -> Trainer:
+        name = str(options.get("trainer", "plain"))
+        if name not in TRAINERS:
+            raise ClientError("trainer", f"'{name}' is not on this node; {nearest(name, TRAINERS)}")
+        return _made(TRAINERS[name], name, _own(options, "trainer"))
 
     def _objective(self, options: Mapping[str, object]) -> Objective:
         name = str(options.get("objective", self.plan.objective))
@@ -160,12 +221,10 @@ class Session:
             raise ClientError(
                 "objective", f"'{name}' is not on this node; {nearest(name, OBJECTIVES)}"
             )
-        own = {k.removeprefix("objective."): v for k, v in options.items() if "objective." in k}
-        given = own or (dict(self.plan.objective_args) if name == self.plan.objective else {})
-        errors = option_errors(OBJECTIVES[name], given)
-        if errors:
-            raise ClientError("objective", f"{name}: {'; '.join(errors)}")
-        return OBJECTIVES[name].model_validate(given)
+        given = _own(options, "objective")
+        if not given and name == self.plan.objective:
+            given = dict(self.plan.objective_args)
+        return _made(OBJECTIVES[name], name, given)
 
     def _data(self, client: str) -> ClientData:
         if client in self._sites:
@@ -185,6 +244,22 @@ class Session:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         return self._prepared[key]
+
+
+_Half = TypeVar("_Half", Objective, Trainer)
+
+
+def _own(options: Mapping[str, object], half: str) -> dict[str, object]:
+    """Return the options ``<half>.<option>`` of a message."""
+    start = f"{half}."
+    return {k.removeprefix(start): v for k, v in options.items() if k.startswith(start)}
+
+
+def _made(kind: type[_Half], name: str, options: Mapping[str, object]) -> _Half:
+    errors = option_errors(kind, options)
+    if errors:
+        raise ClientError("options", f"{name}: {'; '.join(errors)}")
+    return kind.model_validate(options)
 
 
 def override(recipe: Recipe, options: Mapping[str, object]) -> Recipe:

@@ -15,7 +15,7 @@ from clients.plan import Recipe
 from clients.preparation import Inputs
 from models.adapted import AdaptedModel
 from models.errors import ClientError
-from models.schema import Vector
+from models.schema import Schema, Vector
 
 EVALUATION_BATCH = 256
 
@@ -86,6 +86,7 @@ def train(
     recipe: Recipe,
     objective: Objective,
     generator: np.random.Generator,
+    trainable: Schema | None = None,
 ) -> Trained:
     """Train the adapter on one client's examples.
 
@@ -100,6 +101,9 @@ def train(
     objective : Objective
     generator : numpy.random.Generator
         Of the order of batches, and of dropout.
+    trainable : Schema, optional
+        The arrays that may change; all by default. The others keep their numbers to the bit,
+        whatever the optimiser does.
 
     Raises
     ------
@@ -114,6 +118,7 @@ def train(
     gradient = model.flat.grad
     if gradient is None:
         raise ClientError("model", "the model has no gradient buffer")
+    frozen = _frozen(model, trainable)
     optimizer = make_optimizer(model, recipe)
     if not model.module.training:  # walking all modules costs as much as a small layer
         model.module.train()
@@ -125,10 +130,29 @@ def train(
         loss = objective.loss(model, batch, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         objective.adjust_gradient(model, reference)
+        for place in frozen:
+            gradient[place] = 0.0
         optimizer.step()
+        for place in frozen:  # weight decay moves numbers without a gradient
+            model.flat.data[place] = reference[place]
         total += float(loss.detach()) * len(rows)
         seen += len(rows)
     return Trained(model.read(), total / max(1, seen), seen)
+
+
+def _frozen(model: AdaptedModel, trainable: Schema | None) -> list[slice]:
+    """Return the places of the flat buffer that must not change, neighbours joined."""
+    if trainable is None:
+        return []
+    joined: list[slice] = []
+    for key, (place, _) in model.schema.slices.items():
+        if key in trainable.slices:
+            continue
+        if joined and joined[-1].stop == place.start:
+            joined[-1] = slice(joined[-1].start, place.stop)
+        else:
+            joined.append(place)
+    return joined
 
 
 @dataclass(frozen=True)

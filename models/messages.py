@@ -7,7 +7,7 @@ one buffer: one row if all start from the same, else one row a client.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
@@ -22,6 +22,25 @@ PREPARE = "query.prepare"
 _MARK = "bouquet"
 
 Options = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Whose personal state a message is about.
+
+    Attributes
+    ----------
+    uid : str
+        The run's own id, never Flower's: it survives a resume. Empty where nothing is kept.
+    oldest : int
+        The oldest round that may be resumed; versions that only older ones need may go.
+    """
+
+    uid: str
+    oldest: int = 0
+
+
+NO_RUN = RunIdentity("")
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,8 @@ class PackRequest:
         One for all clients, or one a client.
     wire : str
         Dtype of the buffer, there and back.
+    run : RunIdentity
+        Whose personal state the clients keep.
     """
 
     plan: str
@@ -48,19 +69,24 @@ class PackRequest:
     arrays: tuple[NamedArrays, ...]
     options: tuple[Options, ...]
     wire: WireDtype = "float32"
+    run: RunIdentity = NO_RUN
 
     def of(self, index: int) -> tuple[NamedArrays, Options]:
         """Return start and options of the client at a position."""
         arrays = self.arrays[index if len(self.arrays) > 1 else 0]
         return arrays, self.options[index if len(self.options) > 1 else 0]
 
-    def to_content(self, buffer: ArrayRecord | None = None) -> RecordDict:
+    def to_content(
+        self, buffer: ArrayRecord | None = None, known: Collection[str] = ()
+    ) -> RecordDict:
         """Write the records of the message.
 
         Parameters
         ----------
         buffer : ArrayRecord, optional
             The arrays, where they were encoded before: a start that all packs share.
+        known : collection of str
+            Hashes of schemas that the node has from its plan; any other travels along.
         """
         same = len({id(o) for o in self.options}) == 1 or all(
             dict(o) == dict(self.options[0]) for o in self.options
@@ -74,6 +100,11 @@ class PackRequest:
                 "options": json.dumps([dict(o) for o in self.options[: 1 if same else None]]),
                 "schemas": json.dumps([a.schema.hash for a in self.arrays]),
                 "wire-dtype": self.wire,
+                "run": self.run.uid,
+                "oldest": self.run.oldest,
+                "more-schemas": json.dumps(
+                    sorted({a.schema.to_json() for a in self.arrays if a.schema.hash not in known})
+                ),
             }
         )
         return RecordDict({"arrays": buffer or self.encoded(), "config": config})
@@ -105,6 +136,8 @@ class PackHeader:
     options: tuple[Options, ...]
     schemas: tuple[str, ...]
     wire: WireDtype
+    run: RunIdentity
+    more_schemas: tuple[Schema, ...]
     record: ArrayRecord = field(repr=False)
 
     @classmethod
@@ -119,6 +152,10 @@ class PackHeader:
             options=tuple(json.loads(str(config["options"]))),
             schemas=tuple(json.loads(str(config["schemas"]))),
             wire=wire,
+            run=RunIdentity(str(config["run"]), int(config["oldest"])),
+            more_schemas=tuple(
+                Schema.from_json(text) for text in json.loads(str(config["more-schemas"]))
+            ),
             record=content.array_records["arrays"],
         )
 
@@ -128,13 +165,14 @@ class PackHeader:
         Parameters
         ----------
         schemas : mapping
-            The schemas this node has, by hash.
+            The schemas this node has, by hash; those that came along count too.
 
         Raises
         ------
         ClientError
             ``schema`` for one it does not have.
         """
+        schemas = {**schemas, **{schema.hash: schema for schema in self.more_schemas}}
         unknown = next((s for s in self.schemas if s not in schemas), None)
         if unknown is not None:
             have = ", ".join(sorted(schemas))
@@ -150,7 +188,7 @@ class PackHeader:
                 rows.append(from_flat(ArrayRecord(own), schema, 1)[0].copy())
         arrays = tuple(NamedArrays(s, row) for s, row in zip(wanted, rows, strict=True))
         return PackRequest(
-            self.plan, self.server_round, self.clients, arrays, self.options, self.wire
+            self.plan, self.server_round, self.clients, arrays, self.options, self.wire, self.run
         )
 
 

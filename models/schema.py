@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -85,6 +85,28 @@ class Schema:
             places[spec.key] = (slice(start, start + spec.size), spec.shape)
             start += spec.size
         return places
+
+    def in_head(self, key: str) -> bool:
+        """Say whether an array belongs to the head, the fresh modules that are trained whole.
+
+        The fact ``head`` names them, between commas.
+        """
+        heads = str(self.facts.get("head", "")).split(",")
+        return any(head and f".{head}." in f".{key}." for head in heads)
+
+    def only(self, keys: Collection[str]) -> Schema:
+        """Return the schema of some of the arrays, with the same facts.
+
+        Raises
+        ------
+        BouquetError
+            A key that is not there.
+        """
+        unknown = sorted(set(keys) - self.slices.keys())
+        if unknown:
+            raise BouquetError(f"the schema has no array '{unknown[0]}'")
+        wanted = frozenset(keys)
+        return Schema(tuple(spec for spec in self.arrays if spec.key in wanted), self.facts)
 
     def to_json(self) -> str:
         """Return the canonical text; equal schemas give equal text."""
@@ -172,6 +194,34 @@ class NamedArrays(Mapping[str, npt.NDArray[np.floating]]):
     def replace(self, vector: Vector) -> NamedArrays:
         """Return arrays of the same schema with other numbers (cast to the schema's dtype)."""
         return NamedArrays(self.schema, vector.astype(self.schema.dtype, copy=False))
+
+    def only(self, schema: Schema) -> NamedArrays:
+        """Return a copy of some of the arrays.
+
+        Parameters
+        ----------
+        schema : Schema
+            What `Schema.only` gave.
+        """
+        parts = [self.vector[self.schema.slices[spec.key][0]] for spec in schema.arrays]
+        empty = np.empty(0, dtype=self.vector.dtype)
+        return NamedArrays(schema, np.concatenate([empty, *parts]))
+
+    def overlaid(self, part: Mapping[str, npt.NDArray[np.generic]]) -> NamedArrays:
+        """Return a copy in which some of the arrays are replaced.
+
+        Raises
+        ------
+        BouquetError
+            An array that is not there, or of another shape.
+        """
+        vector = self.vector.copy()
+        for key, array in part.items():
+            place, shape = self.schema.slices.get(key, (None, ()))
+            if place is None or array.shape != shape:
+                raise BouquetError(f"no array '{key}' of shape {tuple(array.shape)} to replace")
+            vector[place] = array.reshape(-1)
+        return NamedArrays(self.schema, vector)
 
     def typed(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return a copy of each array in its own dtype (integers rounded)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -119,7 +120,7 @@ class Strategy(FlowerInterface):
 
     def sample(self, context: RoundContext) -> Sequence[str]:
         """Choose the cohort: uniform, without replacement, in roster order."""
-        ids = context.roster.reachable
+        ids = context.available
         count = context.clients_per_round
         if not 0 < count < len(ids):
             return ids
@@ -128,6 +129,10 @@ class Strategy(FlowerInterface):
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Say what one client starts from; by default everyone from the global model."""
+        return Instruction(self.model_for(client))
+
+    def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
+        """Say what one client evaluates; by default the model that it would use."""
         return Instruction(self.model_for(client))
 
     def begin(self, context: RoundContext) -> Aggregation:
@@ -142,13 +147,19 @@ class Strategy(FlowerInterface):
         """Return the model that a client would use now."""
         return self.arrays
 
+    def keep_in(self, folder: Path) -> None:
+        """Keep what does not fit into memory under this folder; called before `initialise`."""
+
     def state(self) -> State:
-        """Return everything that a resumed run needs."""
+        """Return everything that a resumed run needs; what is in files is on the disk then."""
         return State({"arrays": self.arrays.vector})
 
     def restore(self, state: State) -> None:
         """Take `state`'s result back; `initialise` was called before."""
         self.arrays = self.arrays.replace(state.arrays["arrays"])
+
+    def saved(self, oldest: int) -> None:
+        """Hear that `state` is in a checkpoint; none older than round `oldest` will be restored."""
 
     def describe(self) -> str:
         """Return name and options on one line."""
@@ -157,12 +168,23 @@ class Strategy(FlowerInterface):
 
 
 class Wrapper(Strategy):
-    """A strategy around another: everything goes to the inner one but what is overridden."""
+    """A strategy around another: everything goes to the inner one but what is overridden.
+
+    Attributes
+    ----------
+    default_inner : type of Strategy or None
+        What it wraps where nothing is said; None where something must be said.
+    """
 
     wraps: ClassVar[bool] = True
+    default_inner: ClassVar[type[Strategy] | None] = None
 
-    def __init__(self, inner: Strategy, **options: Any) -> None:
+    def __init__(self, inner: Strategy | None = None, **options: Any) -> None:
         super().__init__(**options)
+        if inner is None:
+            if self.default_inner is None:
+                raise BouquetError(f"{type(self).__name__} wraps another strategy: give it one")
+            inner = self.default_inner()
         self.inner = inner
 
     @property
@@ -188,6 +210,9 @@ class Wrapper(Strategy):
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         return self.inner.instruct(client, context)
 
+    def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
+        return self.inner.instruct_evaluation(client, context)
+
     def begin(self, context: RoundContext) -> Aggregation:
         return self.inner.begin(context)
 
@@ -196,6 +221,12 @@ class Wrapper(Strategy):
 
     def model_for(self, client: str) -> NamedArrays:
         return self.inner.model_for(client)
+
+    def keep_in(self, folder: Path) -> None:
+        self.inner.keep_in(folder / "inner")
+
+    def saved(self, oldest: int) -> None:
+        self.inner.saved(oldest)
 
     def state(self) -> State:
         return self.inner.state().nested("inner")

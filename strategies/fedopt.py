@@ -17,6 +17,7 @@ from pydantic import Field
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.server_optimizer import Moments, server_step
+from strategies.fedavg import FedAvg
 from strategies.rounds.context import RoundContext
 
 _RATE = {"sgd": 1.0, "adam": 0.01, "yogi": 0.01, "adagrad": 0.01}
@@ -40,6 +41,7 @@ class FedOpt(base.Wrapper):
     """A server optimiser around another strategy."""
 
     about: ClassVar[str] = "server optimiser (sgd, adam, yogi, adagrad) around any rule"
+    default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     Options: ClassVar[type[base.Options]] = FedOptOptions
     options: FedOptOptions
 

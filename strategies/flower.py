@@ -44,6 +44,9 @@ class FlowerInterface(FlowerStrategy):
     def instruct(self, client: str, context: RoundContext) -> Instruction: ...
 
     @abstractmethod
+    def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction: ...
+
+    @abstractmethod
     def begin(self, context: RoundContext) -> Aggregation: ...
 
     @abstractmethod

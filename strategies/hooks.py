@@ -39,6 +39,9 @@ class Hooks(Protocol):
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Say what one client starts from."""
 
+    def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
+        """Say what one client evaluates."""
+
     def begin(self, context: RoundContext) -> Aggregation:
         """Open the round's aggregation."""
 

@@ -54,15 +54,12 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
 def _strategy(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
     known = set(catalogue.method_names())
     names = settings.methods
-    last = names[-1]
     lines = [f"no method '{name}'; {nearest(name, known)}" for name in names if name not in known]
     lines += [
         f"'{name}' does not wrap another method, so it can only stand last"
         for name in names[:-1]
         if name in known and not catalogue.is_wrapper(name)
     ]
-    if last in known and catalogue.is_wrapper(last):
-        lines.append(f"'{last}' wraps another method, which must follow: '{last} > fedavg'")
     return [(("strategy",), line) for line in lines]
 
 

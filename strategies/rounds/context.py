@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from models.randomness import derive_generator
-from models.schema import NamedArrays
+from models.schema import NamedArrays, Schema
+from strategies.participation import Always, Participation
 from strategies.transport.roster import Roster
 
 Scalar = str | int | float | bool
@@ -28,6 +30,8 @@ class RoundContext:
     clients_per_round : int
         Wanted size of the cohort; 0 = all.
     seed : int
+    participation : Participation
+        Who can answer in which round.
     """
 
     round: int
@@ -35,6 +39,27 @@ class RoundContext:
     roster: Roster
     clients_per_round: int = 0
     seed: int = 0
+    participation: Participation = field(default_factory=Always)
+
+    @cached_property
+    def available(self) -> tuple[str, ...]:
+        """Clients who can be asked now, in roster order: reachable, and there by the scenario."""
+        reachable = self.roster.reachable
+        if self.participation.everybody:
+            return reachable
+        there = self.participation.available(self.round, [self.roster[c] for c in reachable])
+        return tuple(client for client in reachable if client in there)
+
+    def probability(self, client: str) -> float | None:
+        """Return p_i, the probability of answering: availability times sampling.
+
+        None where the scenario does not know it. Given who is available, sampling is uniform.
+        """
+        known = self.participation.probability(self.roster[client])
+        if known is None or not self.available:
+            return known
+        wanted = self.clients_per_round or len(self.available)
+        return known * min(1.0, wanted / len(self.available))
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Return the server's generator for a purpose in this round."""
@@ -43,10 +68,26 @@ class RoundContext:
 
 @dataclass(frozen=True)
 class Instruction:
-    """What a strategy tells one client: its start and its options."""
+    """What a strategy tells one client.
+
+    Attributes
+    ----------
+    arrays : NamedArrays
+        What it starts from.
+    config : mapping
+        Its options: ``trainer`` and ``trainer.<option>`` name the client half, ``objective`` the
+        local loss, ``local-steps`` and the like override the recipe.
+    reply : Schema, optional
+        What it must return; None means: as `arrays`.
+    """
 
     arrays: NamedArrays
     config: Mapping[str, Scalar] = field(default_factory=dict)
+    reply: Schema | None = None
+
+    def also(self, config: Mapping[str, Scalar]) -> Instruction:
+        """Return the same with further options."""
+        return replace(self, config={**self.config, **config})
 
 
 @dataclass(frozen=True)

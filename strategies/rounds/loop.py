@@ -7,7 +7,7 @@ loss of any reply.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from logging import INFO, WARNING
 
@@ -15,10 +15,12 @@ from flwr.supercore import log
 
 from models.errors import ParticipationError, one_line
 from models.schema import NamedArrays
-from strategies.hooks import Aggregation, Hooks
-from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.hooks import Hooks
+from strategies.participation import Always, Participation
+from strategies.rounds.context import RoundContext
+from strategies.rounds.gathering import Gathering
 from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
-from strategies.transport.exchange import Exchange, Finding, Rejection, Reply, Request
+from strategies.transport.exchange import Action, Exchange, Finding, Rejection, Reply, Request
 
 Scalar = str | int | float | bool
 _ATTEMPTS = 3
@@ -72,6 +74,8 @@ class RoundLoop:
     options : LoopOptions
     evaluate_server : callable, optional
         ``(round, arrays) -> metrics`` on the server's test set.
+    participation : Participation, optional
+        Who can answer in which round; everybody by default.
     progress : callable, optional
         ``(round, action, answered, asked)``, called as answers come in.
     clock : callable
@@ -85,6 +89,7 @@ class RoundLoop:
         options: LoopOptions,
         *,
         evaluate_server: Callable[[int, NamedArrays], Mapping[str, float]] | None = None,
+        participation: Participation | None = None,
         progress: Progress | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -93,6 +98,7 @@ class RoundLoop:
         self.options = options
         self.ledger = Ledger()
         self._evaluate_server = evaluate_server
+        self._participation = participation or Always()
         self._progress = progress or (lambda *_: None)
         self._clock = clock
         self._next = 0
@@ -135,6 +141,7 @@ class RoundLoop:
             roster=self.exchange.roster,
             clients_per_round=self.options.clients_per_round,
             seed=self.options.seed,
+            participation=self._participation,
         )
 
     def _train(self, server_round: int) -> RoundRecord:
@@ -145,33 +152,27 @@ class RoundLoop:
             context = self._context(server_round)
             cohort = list(self.strategy.sample(context))
             asked = len(cohort)
-            streams: dict[str, Aggregation] = {}
-            accepted: list[tuple[Reply, float]] = []
-            # A rule that is not linear gets all updates in one stream, in roster order.
-            waiting: dict[str, Reply] = {}
-            for item in self._ask("train", cohort, context):
+            leaving = [c for c in cohort if context.participation.drops_out(server_round, c)]
+            gathering = Gathering(self.strategy, context)
+            for item in self._ask("train", cohort, context, leaving):
                 if isinstance(item, Rejection):
                     rejected.append(item)
                     self.ledger.refused(item)
                     log(WARNING, "round %d: %s rejected: %s: %s", *_escaped(item))
-                    continue
-                accepted.append((_without_arrays(item), item.metrics.get("train_loss", 0.0)))
-                if self.strategy.is_linear:
-                    _take(streams, item.stream, item, self.strategy, context)
                 else:
-                    waiting[item.client] = item
+                    gathering.add(item)
                 del item
-            answered = len(accepted)
-            if answered >= max(1, self.options.quorum):
-                for client in cohort:
-                    if client in waiting:
-                        _take(streams, "", waiting.pop(client), self.strategy, context)
-                self.strategy.conclude(_merged(streams, context), context)
+            answered = len(gathering.accepted)
+            needed = self._needed(context, asked - len(leaving))
+            if answered >= needed:
+                result = gathering.result(cohort)
+                if result is not None:
+                    self.strategy.conclude(result, context)
                 break
             log(
                 WARNING,
                 "round %d: %d of %d answered, %d needed (attempt %d of %d)",
-                *(server_round, answered, asked, self.options.quorum, attempt, _ATTEMPTS),
+                *(server_round, answered, asked, needed, attempt, _ATTEMPTS),
             )
         else:
             codes = sorted({f"{r.code} ({r.detail})" for r in rejected})
@@ -179,20 +180,32 @@ class RoundLoop:
                 f"round {server_round}: {answered} of {asked} clients answered, "
                 f"quorum is {self.options.quorum}; tried {_ATTEMPTS} times: {'; '.join(codes[:5])}"
             )
-        for reply, _ in accepted:
-            self.ledger.trained(reply)
-        examples = sum(reply.num_examples for reply, _ in accepted)
-        losses = sum(reply.num_examples * loss for reply, loss in accepted)
+        accepted = gathering.accepted
+        for reply in accepted:
+            self.ledger.trained(reply, server_round)
+        examples = sum(reply.num_examples for reply in accepted)
+        losses = sum(r.num_examples * r.metrics.get("train_loss", 0.0) for r in accepted)
         return RoundRecord(
             round=server_round,
             train_loss=losses / examples if examples else None,
-            bytes_up=sum(reply.bytes_up for reply, _ in accepted),
-            bytes_down=sum(reply.bytes_down for reply, _ in accepted),
+            bytes_up=sum(reply.bytes_up for reply in accepted),
+            bytes_down=sum(reply.bytes_down for reply in accepted),
             clients_asked=asked,
             clients_answered=answered,
             rejected=tuple(rejected),
-            remarks=tuple(remark for reply, _ in accepted for remark in reply.remarks),
+            remarks=tuple(remark for reply in accepted for remark in reply.remarks),
+            cohort=tuple(cohort),
+            answered=tuple(reply.client for reply in accepted),
         )
+
+    def _needed(self, context: RoundContext, staying: int) -> int:
+        """Return how many answers make the round count.
+
+        A scenario in which fewer than the quorum are there is not a failure: nothing else would
+        come of asking again.
+        """
+        quorum = max(1, self.options.quorum)
+        return quorum if context.participation.everybody else min(quorum, staying)
 
     def _wait_for_quorum(self) -> None:
         """Notice who came and went; give nodes that are away time to come back."""
@@ -205,21 +218,27 @@ class RoundLoop:
             self.exchange.refresh()
 
     def _ask(
-        self, action: str, clients: list[str], context: RoundContext
+        self,
+        action: Action,
+        clients: list[str],
+        context: RoundContext,
+        leaving: Collection[str] = (),
     ) -> Iterator[Reply | Rejection]:
         training = action == "train"
         common = self.options.train_config if training else self.options.evaluate_config
+        tell = self.strategy.instruct if training else self.strategy.instruct_evaluation
 
         def build(client: str) -> Request:
-            if training:
-                told = self.strategy.instruct(client, context)
-            else:
-                told = Instruction(self.strategy.model_for(client))
-            return Request(client, told.arrays, {**common, **told.config})
+            told = tell(client, context)
+            return Request(client, told.arrays, {**common, **told.config}, told.reply)
 
+        for client in leaving:
+            yield Rejection(
+                client, context.round, "dropout", "left in mid-round, as the scenario says"
+            )
         answers = self.exchange.exchange(
-            "train" if training else "evaluate",
-            clients,
+            action,
+            [client for client in clients if client not in leaving],
             build,
             server_round=context.round,
             timeout=self.options.round_timeout,
@@ -262,43 +281,6 @@ class RoundLoop:
             rejected=tuple(rejected),
             remarks=tuple(remarks),
         )
-
-
-def _take(
-    streams: dict[str, Aggregation],
-    stream: str,
-    reply: Reply,
-    strategy: Hooks,
-    context: RoundContext,
-) -> None:
-    if reply.arrays is None:
-        return
-    if stream not in streams:
-        streams[stream] = strategy.begin(context)
-    streams[stream].add(
-        Update(
-            client=reply.client,
-            arrays=reply.arrays,
-            num_examples=reply.num_examples,
-            metrics=reply.metrics,
-            base_round=context.round,
-        )
-    )
-
-
-def _merged(streams: dict[str, Aggregation], context: RoundContext) -> Aggregation:
-    """Combine the nodes' streams in roster order, so arrival order never shows."""
-    place = {client: i for i, client in enumerate(context.roster.ids)}
-    ordered = sorted(streams, key=lambda stream: place.get(stream, -1))
-    first = streams[ordered[0]]
-    for stream in ordered[1:]:
-        first.merge(streams[stream])
-    return first
-
-
-def _without_arrays(reply: Reply) -> Reply:
-    """Keep a reply's numbers and let go of its arrays."""
-    return replace(reply, arrays=None)
 
 
 def _escaped(item: Finding) -> tuple[int, str, str, str]:

@@ -36,6 +36,8 @@ class RoundRecord:
     rejected : tuple of Rejection
     remarks : tuple of Remark
         About answers that count.
+    cohort, answered : tuple of str
+        Who was asked to train, and who did; these go into ``participation.csv``.
     """
 
     round: int
@@ -50,6 +52,8 @@ class RoundRecord:
     clients_answered: int = 0
     rejected: tuple[Rejection, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    cohort: tuple[str, ...] = ()
+    answered: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the object written to ``metrics.jsonl``."""
@@ -142,6 +146,7 @@ class ClientAccount:
     """What one client did over the run; a row of ``clients.csv``."""
 
     rounds: int = 0
+    last_round: int = 0
     accuracy_before: float | None = None
     accuracy_after: float | None = None
     bytes_up: int = 0
@@ -159,10 +164,11 @@ class Ledger:
         """Return a client's account, opening it if need be."""
         return self.accounts.setdefault(client, ClientAccount())
 
-    def trained(self, reply: Reply) -> None:
+    def trained(self, reply: Reply, server_round: int) -> None:
         """Book a round's training."""
         account = self.of(reply.client)
         account.rounds += 1
+        account.last_round = server_round
         account.bytes_up += reply.bytes_up
         account.bytes_down += reply.bytes_down
 

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from models.errors import BouquetError
+from models.messages import RunIdentity
 from models.records import WireDtype, from_stock, to_stock
 from models.schema import NamedArrays, Schema
 from strategies.transport.dispatcher import Dispatcher
@@ -63,8 +64,9 @@ class ClientGrid(Grid):
         self.schema = schema
         self.gate = Gate(norm_rule)
         self._dispatcher = Dispatcher(
-            grid, registrar, pack_bytes=pack_bytes, wire=wire, gate=self.gate
+            grid, registrar, pack_bytes=pack_bytes, wire=wire, gate=self.gate, schema=schema
         )
+        self.begin_run(uuid4().hex)
         self._pushed: dict[str, Message] = {}
         self._answers: dict[str, Message] = {}
 
@@ -78,6 +80,18 @@ class ClientGrid(Grid):
     def refresh(self) -> None:
         """Greet nodes that came, mark those that went."""
         self._registrar.refresh()
+
+    def begin_run(self, uid: str, oldest: int = 0) -> None:
+        """Say whose personal state the clients read and keep from now on.
+
+        Parameters
+        ----------
+        uid : str
+            8 to 64 letters and digits; the same again where a run is resumed.
+        oldest : int
+            The oldest round that may be resumed; what only older ones need is let go of.
+        """
+        self._dispatcher.run = RunIdentity(uid, oldest)
 
     def exchange(
         self,

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from flwr.supercore import log
 
 from models.errors import ClientError, one_line
-from models.messages import PackRequest, unpack_results
+from models.messages import NO_RUN, PackRequest, unpack_results
 from models.records import WireDtype
 from models.results import ClientResult
 from models.schema import NamedArrays, Schema
@@ -72,11 +72,27 @@ class Dispatcher:
     pack_bytes : int
     wire : str
     gate : Gate
+    schema : Schema
+        The one that nodes have from their plan.
+
+    Attributes
+    ----------
+    run : RunIdentity
+        Whose personal state the clients keep.
     """
 
     def __init__(
-        self, grid: Grid, registrar: Registrar, *, pack_bytes: int, wire: WireDtype, gate: Gate
+        self,
+        grid: Grid,
+        registrar: Registrar,
+        *,
+        pack_bytes: int,
+        wire: WireDtype,
+        gate: Gate,
+        schema: Schema,
     ) -> None:
+        self.run = NO_RUN
+        self._known = (schema.hash,)
         self._grid = grid
         self._registrar = registrar
         self._pack_bytes = pack_bytes
@@ -153,8 +169,10 @@ class Dispatcher:
             arrays=tuple(arrays[:1] if shared else arrays),
             options=tuple(request.config for request in requests.values()),
             wire=self._wire,
+            run=self.run,
         )
-        content = asked.to_content(self._shared.buffer_of(asked) if shared else None)
+        buffer = self._shared.buffer_of(asked) if shared else None
+        content = asked.to_content(buffer, self._known)
         (message_id,) = self._grid.push_messages([Message(content, pack.node.id, action)])
         lane.under_way[message_id] = (number, pack, requests)
         if number == lane.sent:

@@ -109,11 +109,6 @@ def errors_of(config: dict[str, object]) -> list[str]:
             "fedavg > fedit",
             "\"fedavg > fedit\": 'fedavg' does not wrap another method, so it can only stand last",
         ),
-        (
-            "strategy",
-            "fedopt",
-            "\"fedopt\": 'fedopt' wraps another method, which must follow: 'fedopt > fedavg'",
-        ),
         ("strategy-args", "beta=1", "\"beta=1\": method 'fedavg': unknown option 'beta' = 1"),
         (
             "adapter",

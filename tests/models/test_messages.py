@@ -57,9 +57,16 @@ def test_each_client_may_have_its_own_arrays_options_and_schema() -> None:
 
 
 def test_a_schema_that_the_node_lacks_is_named() -> None:
-    header = PackHeader.from_content(PackRequest("p", 1, ("x",), (arrays(1),), ({},)).to_content())
+    request = PackRequest("p", 1, ("x",), (arrays(1),), ({},))
+    header = PackHeader.from_content(request.to_content(known=[SCHEMA.hash]))
     with pytest.raises(ClientError, match=f"asked for schema {SCHEMA.hash}"):
         header.open({WIDE.hash: WIDE})
+
+
+def test_a_schema_that_the_plan_does_not_have_travels_along() -> None:
+    request = PackRequest("p", 1, ("x",), (arrays(1),), ({},))
+    header = PackHeader.from_content(request.to_content(known=[WIDE.hash]))
+    assert header.open({WIDE.hash: WIDE}).arrays[0].schema == SCHEMA
 
 
 @given(

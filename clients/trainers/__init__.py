@@ -1,0 +1,10 @@
+"""The client halves: what a client does in a round, one file each."""
+
+from __future__ import annotations
+
+from clients.trainers.base import ClientRound, Outcome, Trainer
+from clients.trainers.partial import Partial
+
+TRAINERS: dict[str, type[Trainer]] = {"plain": Trainer, "partial": Partial}
+
+__all__ = ["TRAINERS", "ClientRound", "Outcome", "Partial", "Trainer"]

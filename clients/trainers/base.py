@@ -1,0 +1,135 @@
+"""The base of all client halves, and what one client's round has at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from clients.personal_state import Kept
+from models.schema import NamedArrays, Schema, Vector
+
+if TYPE_CHECKING:
+    from clients.objectives import Objective
+    from clients.plan import Recipe
+    from clients.training import Prepared, Trained
+    from models.adapted import AdaptedModel
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a client returns.
+
+    Attributes
+    ----------
+    arrays : NamedArrays
+        Of the schema that the server half asked for.
+    metrics : mapping
+        Finite numbers; ``train_loss`` among them.
+    notes : mapping
+        Structured JSON values, such as counts by group.
+    """
+
+    arrays: NamedArrays
+    metrics: Mapping[str, float]
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClientRound:
+    """One client's round: everything that a client half may use.
+
+    Attributes
+    ----------
+    client : str
+    round : int
+    start : NamedArrays
+        What the server sent.
+    model : AdaptedModel
+        The frozen base with its adapter; holds whatever was trained last.
+    initial : NamedArrays
+        The adapter as it was before anybody trained, the same on every client.
+    recipe : Recipe
+    objective : Objective
+    kept : Kept or None
+        What this client kept in an earlier round.
+    keep : callable
+        ``(arrays, values)``: keeps them for its next round.
+    part : callable
+        ``("train" or "test")``: the client's examples.
+    generator : callable
+        ``(purpose)``: a generator from (seed, round, client, purpose).
+    """
+
+    client: str
+    round: int
+    start: NamedArrays
+    model: AdaptedModel
+    initial: NamedArrays
+    recipe: Recipe
+    objective: Objective
+    kept: Kept | None
+    keep: Callable[[Mapping[str, npt.NDArray[np.generic]], Mapping[str, object]], None]
+    part: Callable[[str], Prepared]
+    generator: Callable[[str], np.random.Generator]
+
+    def fit(
+        self,
+        start: Vector,
+        *,
+        recipe: Recipe | None = None,
+        objective: Objective | None = None,
+        trainable: Schema | None = None,
+        purpose: str = "train",
+    ) -> Trained:
+        """Train the adapter on the client's examples.
+
+        Parameters
+        ----------
+        start : ndarray, shape (model.schema.size,)
+        recipe, objective : optional
+            Instead of the round's own.
+        trainable : Schema, optional
+            The arrays that may change; all by default.
+        purpose : str
+            Of the generator; another one for each fit of a round.
+        """
+        from clients.training import train
+
+        return train(
+            self.model,
+            self.part("train"),
+            start,
+            recipe or self.recipe,
+            objective or self.objective,
+            self.generator(purpose),
+            trainable,
+        )
+
+
+class Trainer(BaseModel):
+    """A client half: it trains the adapter from what the server sent and returns it.
+
+    The fields of a subclass are its options; the server half sends them as ``trainer.<option>``.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=lambda name: name.replace("_", "-"),
+        populate_by_name=True,
+    )
+    about: ClassVar[str] = "trains the adapter from what the server sent"
+
+    def train(self, work: ClientRound) -> Outcome:
+        """Do the round's work."""
+        trained = work.fit(work.start.vector)
+        return Outcome(NamedArrays(work.model.schema, trained.vector), {"train_loss": trained.loss})
+
+    def model_of(self, work: ClientRound) -> NamedArrays:
+        """Return the adapter that the client would use now, of the model's schema."""
+        return work.start

@@ -1,0 +1,67 @@
+"""A round's updates on their way into the aggregation; arrival order never shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from strategies.hooks import Aggregation, Hooks
+from strategies.rounds.context import RoundContext, Update
+from strategies.transport.exchange import Reply
+
+
+class Gathering:
+    """The accepted replies of one attempt at a round.
+
+    A linear rule takes each update at once, a stream for each node; any other rule gets all of
+    them in one stream, in the cohort's order.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    context : RoundContext
+    """
+
+    def __init__(self, strategy: Hooks, context: RoundContext) -> None:
+        self._strategy = strategy
+        self._context = context
+        self._streams: dict[str, Aggregation] = {}
+        self._waiting: dict[str, Reply] = {}
+        self.accepted: list[Reply] = []
+
+    def add(self, reply: Reply) -> None:
+        """Take one reply; of its arrays nothing is kept where the rule allows it."""
+        self.accepted.append(replace(reply, arrays=None))
+        if self._strategy.is_linear:
+            self._take(reply.stream, reply)
+        else:
+            self._waiting[reply.client] = reply
+
+    def result(self, cohort: Sequence[str]) -> Aggregation | None:
+        """Return the round's aggregation, ready for `conclude`; None if nothing came."""
+        for client in cohort:
+            if client in self._waiting:
+                self._take("", self._waiting.pop(client))
+        if not self._streams:
+            return None
+        place = {client: i for i, client in enumerate(self._context.roster.ids)}
+        ordered = sorted(self._streams, key=lambda stream: place.get(stream, -1))
+        first = self._streams[ordered[0]]
+        for stream in ordered[1:]:
+            first.merge(self._streams[stream])
+        return first
+
+    def _take(self, stream: str, reply: Reply) -> None:
+        if reply.arrays is None:
+            return
+        if stream not in self._streams:
+            self._streams[stream] = self._strategy.begin(self._context)
+        self._streams[stream].add(
+            Update(
+                client=reply.client,
+                arrays=reply.arrays,
+                num_examples=reply.num_examples,
+                metrics=reply.metrics,
+                base_round=self._context.round,
+            )
+        )
