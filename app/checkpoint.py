@@ -46,6 +46,8 @@ class Checkpoint:
         The lines of ``metrics.jsonl`` so far.
     screening : mapping
         The gate's state: the norms of the updates accepted so far.
+    roster : tuple of mapping
+        Every client known by then, reachable or not.
     """
 
     round: int
@@ -53,6 +55,7 @@ class Checkpoint:
     ledger: Ledger
     history: tuple[str, ...]
     screening: Mapping[str, int | Sequence[float]] = field(default_factory=dict)
+    roster: tuple[Mapping[str, object], ...] = ()
 
 
 class Checkpoints:
@@ -79,6 +82,7 @@ class Checkpoints:
         ledger: Ledger,
         history: Sequence[str],
         screening: Mapping[str, int | Sequence[float]] = MappingProxyType({}),
+        roster: Sequence[Mapping[str, object]] = (),
     ) -> None:
         """Write a checkpoint and let go of the oldest ones."""
         place = self._folder / f"round-{server_round:06d}"
@@ -92,6 +96,7 @@ class Checkpoints:
                 "clients": {name: asdict(account) for name, account in ledger.accounts.items()},
                 "history": list(history),
                 "screening": dict(screening),
+                "roster": [dict(client) for client in roster],
             }
         ).encode()
         try:
@@ -144,7 +149,14 @@ class Checkpoints:
         ledger = Ledger()
         ledger.accounts.update({k: ClientAccount(**v) for k, v in raw["clients"].items()})
         state = State(load(data["state.safetensors"]), raw["values"])
-        return Checkpoint(int(raw["round"]), state, ledger, tuple(raw["history"]), raw["screening"])
+        return Checkpoint(
+            int(raw["round"]),
+            state,
+            ledger,
+            tuple(raw["history"]),
+            raw["screening"],
+            tuple(raw["roster"]),
+        )
 
 
 def _sum(data: bytes) -> str:

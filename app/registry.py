@@ -20,9 +20,14 @@ from models.errors import ConfigurationError, nearest
 from strategies.base import Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
-from strategies.fedper import FedPer
 from strategies.local import Local
+from strategies.participation import participation_names, participation_option_errors
+from strategies.personal.fedper import FedPer
 from strategies.pooled import Pooled
+from strategies.stale.fedau import FedAU
+from strategies.stale.fedstale import FedStale
+from strategies.stale.fedvarp import FedVARP
+from strategies.stale.mifa import Mifa
 
 GROUP = "fedbouquet.methods"
 
@@ -59,6 +64,10 @@ BUILT_IN = (
     Method("fedavg", FedAvg, _MCMAHAN),
     Method("fedper", FedPer, "Arivazhagan et al., 2019, https://arxiv.org/abs/1912.00818"),
     Method("fedopt", FedOpt, "Reddi et al., ICLR 2021, https://arxiv.org/abs/2003.00295"),
+    Method("fedstale", FedStale, "Rodio and Neglia, ECAI 2024, https://arxiv.org/abs/2405.04171"),
+    Method("fedvarp", FedVARP, "Jhunjhunwala et al., UAI 2022, https://arxiv.org/abs/2207.14130"),
+    Method("mifa", Mifa, "Gu et al., NeurIPS 2021, https://arxiv.org/abs/2106.04159"),
+    Method("fedau", FedAU, "Wang and Ji, ICLR 2024, https://arxiv.org/abs/2306.03401"),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}
@@ -143,6 +152,16 @@ class Registry:
         """Check a method's options."""
         return option_errors(self[name].strategy.Options, options)
 
+    def composition_errors(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> list[str]:
+        """Say why known methods with checked options cannot be put together."""
+        try:
+            self.compose(names, options)
+        except ConfigurationError as error:
+            return error.errors
+        return []
+
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
         return self._objectives.keys()
@@ -158,6 +177,14 @@ class Registry:
     def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check an adapter's options."""
         return adapter_errors(name, options)
+
+    def participation_names(self) -> Collection[str]:
+        """Names usable in ``participation``."""
+        return participation_names()
+
+    def participation_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check the options of a participation scenario."""
+        return participation_option_errors(name, options)
 
     def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check a partition's name and its arguments."""

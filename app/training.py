@@ -14,7 +14,9 @@ from app.run_directory import Results, RunDirectory
 from app.settings import Settings
 from models.errors import one_line
 from strategies.base import Strategy
+from strategies.participation import Participation, make_participation
 from strategies.pooled import Pooled
+from strategies.rounds.context import EVERYBODY
 from strategies.rounds.loop import LoopOptions, RoundLoop
 from strategies.rounds.record import Ledger, RoundRecord
 from strategies.transport.exchange import Rejection
@@ -60,11 +62,13 @@ def train_rounds(
             quorum=1 if isinstance(strategy, Pooled) else settings.quorum,
             round_timeout=settings.round_timeout,
             node_wait_timeout=settings.node_wait_timeout,
+            forget_after=settings.forget_after,
             evaluate_every=settings.evaluate_every,
         ),
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays))
         if strategy.has_global_model
         else None,
+        participation=_participation(strategy, settings, federation),
         progress=_Progress(directory, settings.num_server_rounds),
     )
     own = results.folder.name if checkpoints is None else ""
@@ -75,6 +79,7 @@ def train_rounds(
     found = checkpoints.newest() if checkpoints is not None and settings.resume else None
     federation.grid.gate.restore(found.screening if found is not None else {})
     if found is not None:
+        federation.roster.recall(found.roster)
         strategy.restore(found.state)
         loop.resume(found.round + 1, found.ledger)
         results.keep(found.history, found.round)
@@ -90,12 +95,26 @@ def train_rounds(
         final = last.round == settings.num_server_rounds
         if checkpoints is not None and (final or last.round % settings.checkpoint_every == 0):
             screening = federation.grid.gate.state()
-            checkpoints.save(last.round, strategy.state(), loop.ledger, results.lines, screening)
+            roster = federation.roster.to_dicts()
+            checkpoints.save(
+                last.round, strategy.state(), loop.ledger, results.lines, screening, roster
+            )
             strategy.saved(checkpoints.oldest)
             federation.grid.begin_run(directory.uid, checkpoints.oldest)
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     return last
+
+
+def _participation(strategy: Strategy, settings: Settings, federation: Federation) -> Participation:
+    if isinstance(strategy, Pooled):  # all data as one client, which is always there
+        return EVERYBODY
+    return make_participation(
+        settings.participation,
+        settings.participation_args,
+        settings.seed,
+        federation.plan.labels,
+    )
 
 
 def _with_refused(

@@ -112,6 +112,14 @@ class Strategy(FlowerInterface):
         """Whether updates may be consumed one by one."""
         return self.linear
 
+    @property
+    def is_affine(self) -> bool:
+        """Whether a single update comes back as it is, as from a weighted mean.
+
+        Methods that blend updates hand the rule inside the blended one.
+        """
+        return False
+
     # ---- the hooks -----------------------------------------------------------------------
 
     def initialise(self, arrays: NamedArrays) -> None:
@@ -149,6 +157,9 @@ class Strategy(FlowerInterface):
 
     def keep_in(self, folder: Path) -> None:
         """Keep what does not fit into memory under this folder; called before `initialise`."""
+
+    def forget(self, client: str, server_round: int) -> None:
+        """Let go of a client that left the roster for good, before a round."""
 
     def state(self) -> State:
         """Return everything that a resumed run needs; what is in files is on the disk then."""
@@ -193,6 +204,11 @@ class Wrapper(Strategy):
         return self.linear and self.inner.is_linear
 
     @property
+    def is_affine(self) -> bool:
+        """As what it wraps."""
+        return self.inner.is_affine
+
+    @property
     def arrays(self) -> NamedArrays:
         """The inner strategy's global model."""
         return self.inner.arrays
@@ -224,6 +240,9 @@ class Wrapper(Strategy):
 
     def keep_in(self, folder: Path) -> None:
         self.inner.keep_in(folder / "inner")
+
+    def forget(self, client: str, server_round: int) -> None:
+        self.inner.forget(client, server_round)
 
     def saved(self, oldest: int) -> None:
         self.inner.saved(oldest)

@@ -7,43 +7,102 @@ theirs, weighted by examples:
     w_{t+1} = sum_{k in S_t} n_k w_k / sum_{k in S_t} n_k
 
 S_t is the cohort of round t, n_k the examples of client k, w_k its adapter after local training.
+
+``weights='inverse-probability'`` is the unbiased baseline for uneven participation, with alpha_k
+the client's share of all examples in the federation and p_k its probability of taking part:
+
+    w_{t+1} = w_t + sum_{k in S_t} alpha_k / p_k (w_k - w_t)
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
+import numpy as np
+from pydantic import Field
+
+from models.errors import ConfigurationError
+from strategies import base
 from strategies.aggregation.mean import WeightedMean
-from strategies.base import Strategy
 from strategies.rounds.context import RoundContext, Update
+
+
+class FedAvgOptions(base.Options):
+    """Options of `FedAvg`."""
+
+    weights: Annotated[
+        Literal["examples", "uniform", "inverse-probability"],
+        Field(description="a client's weight: its examples, 1, or its share over its probability"),
+    ] = "examples"
 
 
 class MeanOfUpdates:
     """One round of the weighted mean; holds one model whatever the cohort's size."""
 
-    def __init__(self, size: int) -> None:
-        self.mean = WeightedMean(size)
+    def __init__(self, strategy: FedAvg, context: RoundContext) -> None:
+        self._strategy = strategy
+        self._context = context
+        self.mean = WeightedMean(strategy.arrays.schema.size)
+        self.examples = 0.0
+        self.clients = 0
 
     def add(self, update: Update) -> None:
-        """Add n_k w_k."""
-        self.mean.add(update.arrays.vector, update.weight)
+        """Add n_k w_k, or n_k/p_k w_k."""
+        self.mean.add(update.arrays.vector, self._strategy.weight(update, self._context))
+        self.examples += update.num_examples
+        self.clients += 1
 
     def merge(self, other: Self) -> None:
         """Add another node's sum."""
         self.mean.merge(other.mean)
+        self.examples += other.examples
+        self.clients += other.clients
 
 
-class FedAvg(Strategy):
+class FedAvg(base.Strategy):
     """Weighted mean of the clients' adapters."""
 
     about: ClassVar[str] = "mean of the clients' adapters, weighted by examples"
+    Options: ClassVar[type[base.Options]] = FedAvgOptions
+    options: FedAvgOptions
+
+    @property
+    def is_affine(self) -> bool:
+        """A mean of one update is that update; a sum over probabilities is not."""
+        return self.options.weights != "inverse-probability"
+
+    def weight(self, update: Update, context: RoundContext) -> float:
+        """Return a client's weight in the sum.
+
+        Raises
+        ------
+        ConfigurationError
+            ``inverse-probability``, and nobody knows the probability.
+        """
+        if self.options.weights == "examples" or update.num_examples == 0:
+            return update.weight
+        if self.options.weights == "uniform":
+            return 1.0
+        probability = context.probability(update.client)
+        if not probability:
+            raise ConfigurationError(
+                "fedavg: weights = 'inverse-probability', but the participation model does not "
+                f"know how often '{update.client}' takes part; use 'fedstale' with beta=0, which "
+                "estimates it"
+            )
+        return context.shares.examples(update.client, update.num_examples) / probability
 
     def begin(self, context: RoundContext) -> MeanOfUpdates:
         """Open an empty mean."""
-        return MeanOfUpdates(self.arrays.schema.size)
+        return MeanOfUpdates(self, context)
 
     def conclude(self, aggregation: MeanOfUpdates, context: RoundContext) -> None:
         """Take the mean as the next model; with no examples at all the model stays."""
         mean = aggregation.mean.result()
-        if mean is not None:
-            self.arrays = self.arrays.replace(mean)
+        if mean is None:
+            return
+        if self.options.weights == "inverse-probability":
+            everybody = context.shares.total(aggregation.examples / max(1, aggregation.clients))
+            old = self.arrays.vector.astype(np.float64)
+            mean = old + aggregation.mean.weight / everybody * (mean - old)
+        self.arrays = self.arrays.replace(mean)

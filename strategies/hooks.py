@@ -48,5 +48,8 @@ class Hooks(Protocol):
     def conclude(self, aggregation: Any, context: RoundContext) -> None:
         """Turn the finished aggregation into the next model."""
 
+    def forget(self, client: str, server_round: int) -> None:
+        """Let go of a client that left the roster for good."""
+
     def model_for(self, client: str) -> NamedArrays:
         """Return the model that a client would use now."""

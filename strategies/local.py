@@ -52,6 +52,10 @@ class Local(Strategy):
         own = self._own.get(client)
         return self.arrays if own is None else self.arrays.replace(own)
 
+    def forget(self, client: str, server_round: int) -> None:
+        """Drop its adapter."""
+        self._own.pop(client, None)
+
     def state(self) -> State:
         """Return the start and all adapters."""
         return super().state() | State(self._own).nested("own")

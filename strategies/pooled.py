@@ -13,13 +13,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from strategies import base
-from strategies.fedavg import FedAvg
+from strategies.fedavg import FedAvg, FedAvgOptions
 from strategies.rounds.context import Instruction, RoundContext
 
 POOLED_CLIENT = "@pooled"
 
 
-class PooledOptions(base.Options):
+class PooledOptions(FedAvgOptions):
     """Options of `Pooled`; given by the run, not by the user."""
 
     batch_size: Annotated[int, Field(ge=1, description="examples a step")] = 16

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class MethodCatalogue(Protocol):
-    """Names of methods, objectives and adapters, and checks of their options.
+    """Names of methods, objectives, adapters and scenarios, and checks of their options.
 
     Every ``*_errors`` returns one line an error, and nothing for options that will do.
     """
@@ -21,6 +21,11 @@ class MethodCatalogue(Protocol):
     def option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check a method's options."""
 
+    def composition_errors(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> list[str]:
+        """Say why known methods with checked options cannot be put together."""
+
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
 
@@ -32,6 +37,12 @@ class MethodCatalogue(Protocol):
 
     def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check an adapter's options."""
+
+    def participation_names(self) -> Collection[str]:
+        """Names usable in ``participation``."""
+
+    def participation_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check the options of a participation scenario."""
 
     def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check a partition's name and its arguments."""

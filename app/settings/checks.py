@@ -30,7 +30,7 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
     settings : Settings
         Settings whose values have the right type and range.
     catalogue : MethodCatalogue
-        Says which methods, objectives, adapters and partitions there are.
+        Says which methods, objectives, adapters, scenarios and partitions there are.
     """
     return [
         *_strategy(settings, catalogue),
@@ -41,6 +41,13 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
             settings.adapter_args,
             catalogue.adapter_names(),
             catalogue.adapter_option_errors,
+        ),
+        *_named(
+            "participation",
+            settings.participation,
+            settings.participation_args,
+            catalogue.participation_names(),
+            catalogue.participation_option_errors,
         ),
         *_objective(settings, catalogue),
         *_optimizer(settings),
@@ -70,12 +77,16 @@ def _strategy_args(settings: Settings, catalogue: MethodCatalogue) -> list[Findi
         options = split_method_args(settings.strategy_args, settings.methods)
     except ConfigurationError as error:
         return [(keys, line) for line in error.errors]
-    return [
-        (keys, f"method '{name}': {line}")
+    lines = [
+        f"method '{name}': {line}"
         for name, given in options.items()
         if name in known
         for line in catalogue.option_errors(name, given)
     ]
+    # What is misspelt or misplaced was said before.
+    if not lines and not _strategy(settings, catalogue):
+        lines = catalogue.composition_errors(settings.methods, options)
+    return [(keys, line) for line in lines]
 
 
 def _named(

@@ -75,6 +75,8 @@ class Settings(BaseModel):
     num_server_rounds: int = _key(20, "Rounds to train.", ge=1)
     num_clients: int = _key(20, "Clients the data are split over.", ge=1)
     clients_per_round: int = _key(0, "Clients asked in a round; 0 asks all.", ge=0)
+    participation: NotEmpty = _key("always", "Who can answer in a round: a scenario.")
+    participation_args: Arguments = _key("", "Options of the scenario: p=0.5, dropout=0.1.")
     seed: int = _key(42, "The seed of everything random.", ge=0)
     partition_seed: int = _key(-1, "The seed of the partition; -1 takes seed.", ge=-1)
     dataset: Dataset = _key(
@@ -107,6 +109,9 @@ class Settings(BaseModel):
     quorum: int = _key(1, "Fewest clients that must answer for a round to count.", ge=1)
     round_timeout: float = _key(3600.0, "Seconds until a round closes without the rest.", gt=0)
     node_wait_timeout: float = _key(120.0, "Seconds to wait for nodes at the start.", gt=0)
+    forget_after: int = _key(
+        0, "Rounds after which a client that is not reachable leaves for good; 0 = never.", ge=0
+    )
     norm_policy: Literal["record", "clip", "reject"] = _key(
         "record", "What is done about an update far larger than those before."
     )

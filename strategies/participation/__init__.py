@@ -1,7 +1,38 @@
-"""Participation models: who can answer in a round."""
+"""Participation models: who can answer in a round.
+
+A model says who is there when a round begins, who of those asked leaves before answering, and how
+likely an answer is in the long run. All of it is a function of the seed.
+"""
 
 from __future__ import annotations
 
-from strategies.participation.base import Always, Participation
+from strategies.participation.always import Always
+from strategies.participation.base import CommonOptions, Model, Participation
+from strategies.participation.bernoulli import Bernoulli
+from strategies.participation.cyclic import Cyclic
+from strategies.participation.factory import (
+    PARTICIPATIONS,
+    make_participation,
+    participation_names,
+    participation_option_errors,
+)
+from strategies.participation.markov import Markov
+from strategies.participation.spreads import SPREADS, Spread
+from strategies.participation.trace import Trace
 
-__all__ = ["Always", "Participation"]
+__all__ = [
+    "PARTICIPATIONS",
+    "SPREADS",
+    "Always",
+    "Bernoulli",
+    "Cyclic",
+    "Markov",
+    "Model",
+    "CommonOptions",
+    "Participation",
+    "Spread",
+    "Trace",
+    "make_participation",
+    "participation_names",
+    "participation_option_errors",
+]

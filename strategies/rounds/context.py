@@ -10,10 +10,12 @@ import numpy as np
 
 from models.randomness import derive_generator
 from models.schema import NamedArrays, Schema
-from strategies.participation import Always, Participation
+from strategies.participation import Participation, make_participation
+from strategies.rounds.shares import Shares
 from strategies.transport.roster import Roster
 
 Scalar = str | int | float | bool
+EVERYBODY = make_participation("always")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class RoundContext:
     roster: Roster
     clients_per_round: int = 0
     seed: int = 0
-    participation: Participation = field(default_factory=Always)
+    participation: Participation = EVERYBODY
 
     @cached_property
     def available(self) -> tuple[str, ...]:
@@ -49,6 +51,11 @@ class RoundContext:
             return reachable
         there = self.participation.available(self.round, [self.roster[c] for c in reachable])
         return tuple(client for client in reachable if client in there)
+
+    @cached_property
+    def shares(self) -> Shares:
+        """Every client's share of all examples in the federation."""
+        return Shares(self.roster)
 
     def probability(self, client: str) -> float | None:
         """Return p_i, the probability of answering: availability times sampling.

@@ -16,8 +16,8 @@ from flwr.supercore import log
 from models.errors import ParticipationError, one_line
 from models.schema import NamedArrays
 from strategies.hooks import Hooks
-from strategies.participation import Always, Participation
-from strategies.rounds.context import RoundContext
+from strategies.participation import Participation
+from strategies.rounds.context import EVERYBODY, RoundContext
 from strategies.rounds.gathering import Gathering
 from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
 from strategies.transport.exchange import Action, Exchange, Finding, Rejection, Reply, Request
@@ -44,6 +44,8 @@ class LoopOptions:
     node_wait_timeout : float
         Seconds that a round waits for nodes to come back while fewer clients than the quorum are
         reachable.
+    forget_after : int
+        Rounds after which a client that is not reachable leaves for good; 0 = never.
     evaluate_every : int
         Clients are evaluated every so many rounds and in the last; 0 = only in the last.
     train_config, evaluate_config : mapping
@@ -56,6 +58,7 @@ class LoopOptions:
     quorum: int = 1
     round_timeout: float = 3600.0
     node_wait_timeout: float = 0.0
+    forget_after: int = 0
     evaluate_every: int = 1
     train_config: Mapping[str, Scalar] = field(default_factory=dict)
     evaluate_config: Mapping[str, Scalar] = field(default_factory=dict)
@@ -98,7 +101,7 @@ class RoundLoop:
         self.options = options
         self.ledger = Ledger()
         self._evaluate_server = evaluate_server
-        self._participation = participation or Always()
+        self._participation = participation or EVERYBODY
         self._progress = progress or (lambda *_: None)
         self._clock = clock
         self._next = 0
@@ -149,6 +152,7 @@ class RoundLoop:
         answered = asked = 0
         for attempt in range(1, _ATTEMPTS + 1):
             self._wait_for_quorum()
+            self._forget(server_round)
             context = self._context(server_round)
             cohort = list(self.strategy.sample(context))
             asked = len(cohort)
@@ -216,6 +220,13 @@ class RoundLoop:
         ):
             time.sleep(_NODE_POLL)
             self.exchange.refresh()
+
+    def _forget(self, server_round: int) -> None:
+        """Let go of clients that have been away for too long."""
+        gone = self.exchange.roster.forget_absent(server_round, self.options.forget_after)
+        for client in gone:
+            log(INFO, "round %d: %s left for good", server_round, one_line(client, 80))
+            self.strategy.forget(client, server_round)
 
     def _ask(
         self,

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+NOWHERE = -1
+"""Node of a client that an earlier part of the run knew and that is not connected."""
 
 
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
@@ -73,7 +77,8 @@ class Roster:
     def __init__(self) -> None:
         self._clients: dict[str, Client] = {}
         self._nodes: dict[int, Node] = {}
-        self._absent: set[str] = set()
+        # By client that is not reachable, the first round in which that was noticed.
+        self._absent: dict[str, int | None] = {}
         self._virtual: dict[str, Client] = {}
 
     def __len__(self) -> int:
@@ -124,10 +129,57 @@ class Roster:
         self._nodes[node.id] = node
         for client in clients:
             self._clients[client.id] = client
-            self._absent.discard(client.id)
+            self._absent.pop(client.id, None)
         self._clients = {k: self._clients[k] for k in sorted(self._clients, key=natural_key)}
 
     def leave(self, node_id: int) -> None:
         """Mark a node's clients as unreachable."""
         self._nodes.pop(node_id, None)
-        self._absent.update(c.id for c in self if c.node == node_id)
+        self._absent.update((c.id, None) for c in self if c.node == node_id)
+
+    def forget_absent(self, server_round: int, after: int) -> tuple[str, ...]:
+        """Drop clients that have been away for so many rounds; 0 drops nobody.
+
+        Returns
+        -------
+        tuple of str
+            Who was dropped, in roster order.
+        """
+        for client, since in self._absent.items():
+            if since is None:
+                self._absent[client] = server_round
+        gone = tuple(
+            client
+            for client in self._clients
+            if after and server_round - (self._absent.get(client) or server_round) >= after
+        )
+        for client in gone:
+            del self._clients[client], self._absent[client]
+        return gone
+
+    def to_dicts(self) -> list[dict[str, object]]:
+        """Return what a resumed run must know of all clients; JSON values."""
+        return [
+            {
+                "id": client.id,
+                "examples": client.examples,
+                "test_examples": client.test_examples,
+                "label_counts": dict(client.label_counts) if client.label_counts else None,
+                "groups": {k: list(v) for k, v in client.groups.items()},
+                "concept": client.concept,
+                "absent": self._absent.get(client.id),
+            }
+            for client in self
+        ]
+
+    def recall(self, known: Iterable[Mapping[str, Any]]) -> None:
+        """Add the clients of `to_dicts` that have not come back, as unreachable ones."""
+        for item in known:
+            values = dict(item)
+            since = values.pop("absent")
+            if values["id"] in self._clients:
+                continue
+            values["groups"] = {k: tuple(v) for k, v in values["groups"].items()}
+            self._clients[values["id"]] = Client(node=NOWHERE, **values)
+            self._absent[values["id"]] = since
+        self._clients = {k: self._clients[k] for k in sorted(self._clients, key=natural_key)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from clients.data import validate_partition
+from strategies.participation import participation_names, participation_option_errors
 
 _OPTIONS = {
     "fedavg": set(),
@@ -27,6 +28,11 @@ class FakeCatalogue:
         unknown = [key for key in options if key not in _OPTIONS[name]]
         return [f"unknown option '{key}' = {options[key]!r}" for key in unknown]
 
+    def composition_errors(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> list[str]:
+        return []
+
     def objective_names(self) -> Collection[str]:
         return ["cross-entropy", "fedprox"]
 
@@ -40,6 +46,12 @@ class FakeCatalogue:
     def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         allowed = {"rank", "token"} if name == "lora" else set()
         return [f"unknown option '{key}'" for key in options if key not in allowed]
+
+    def participation_names(self) -> Collection[str]:
+        return participation_names()
+
+    def participation_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        return participation_option_errors(name, options)
 
     def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         return validate_partition(name, options)

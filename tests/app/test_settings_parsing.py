@@ -200,6 +200,26 @@ def test_partition_errors_name_their_key() -> None:
     assert argument.startswith("partition-args = \"alpa=1\": 'alpa' is no argument of 'dirichlet'")
 
 
+def test_participation_is_checked_with_all_its_options() -> None:
+    settings = parse(participation="bernoulli", participation_args="p=0.5, dropout=0.1")
+    assert settings.participation == "bernoulli"
+    assert settings.participation_args == {"p": 0.5, "dropout": 0.1}
+    assert (parse().participation, parse().participation_args) == ("always", {})
+    (unknown,) = errors_of({"participation": "bernuli", "participation-args": "p=3"})
+    assert unknown.startswith(
+        "participation = \"bernuli\": no participation 'bernuli'; did you mean 'bernoulli'?"
+    )
+    args = "spread=uniform, low=2, p=0.5, dropout=1"
+    lines = errors_of({"participation": "markov", "participation-args": args})
+    start = f"participation-args = \"{args}\": participation 'markov': "
+    assert all(line.startswith(start) for line in lines)
+    assert sorted(line.removeprefix(start).split(":")[0] for line in lines) == [
+        "dropout = 1",
+        "low = 2",
+        "unknown option 'p'",
+    ]
+
+
 def test_an_unknown_key_without_a_near_one_lists_all() -> None:
     (line,) = errors_of({"zzz": 1})
     assert line.startswith("zzz = 1: no such setting; known: adapter, adapter-args, baselines")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,19 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
         )
         for name in ("sgd", "adam", "yogi", "adagrad")
     },
+    "fedavg uniform": lambda: registry().compose(("fedavg",), {"fedavg": {"weights": "uniform"}}),
+    "fedavg unbiased": lambda: registry().compose(
+        ("fedavg",), {"fedavg": {"weights": "inverse-probability"}}
+    ),
+    **{
+        name: lambda name=name: registry().compose((name,), {})
+        for name in ("fedstale", "fedvarp", "mifa", "fedau")
+    },
+    "fedstale auto > fedopt": lambda: registry().compose(
+        ("fedstale", "fedopt"), {"fedstale": {"beta": "auto"}}
+    ),
+    "fedper > fedstale": lambda: registry().compose(("fedper", "fedstale"), {}),
+    "fedopt > mifa": lambda: registry().compose(("fedopt", "mifa"), {}),
     "fedper": lambda: registry().compose(("fedper",), {}),
     "fedper adapter > fedopt": lambda: registry().compose(
         ("fedper", "fedopt"), {"fedper": {"personal": "adapter"}}
@@ -53,8 +68,10 @@ def update(client: int, seed: int = 0, weight: int | None = None) -> Update:
     return Update(f"c-{client}", arrays, 10 + client if weight is None else weight)
 
 
-def started(make: Callable[[], Strategy]) -> Strategy:
+def started(make: Callable[[], Strategy], folder: Path | None = None) -> Strategy:
     strategy = make()
+    if folder is not None:
+        strategy.keep_in(folder)
     strategy.initialise(update(99).arrays)
     return strategy
 
@@ -112,11 +129,14 @@ def test_every_client_counts(make: Callable[[], Strategy]) -> None:
 
 
 @EVERY
-def test_the_state_is_all_there_is(make: Callable[[], Strategy]) -> None:
-    whole = started(make)
+def test_the_state_is_all_there_is(make: Callable[[], Strategy], tmp_path: Path) -> None:
+    """The state, and the files that `keep_in` named."""
+    whole = started(make, tmp_path / "whole")
     step(whole, [[update(i) for i in range(3)]])
     saved = whole.state()
-    copy = started(make)
+    if (tmp_path / "whole").exists():
+        shutil.copytree(tmp_path / "whole", tmp_path / "copy")
+    copy = started(make, tmp_path / "copy")
     copy.restore(saved)
     np.testing.assert_array_equal(models(whole), models(copy))
     for strategy in (whole, copy):

@@ -1,0 +1,152 @@
+"""A recorded past: a file says who was there from which round to which."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from models.errors import ConfigurationError
+from strategies.participation.base import CommonOptions, Model
+from strategies.transport.roster import Client
+
+_LOG = logging.getLogger(__name__)
+COLUMNS = ("client", "from", "to")
+_MOST_SHOWN = 20
+
+Span = tuple[int, int]
+"""First and last round, both included."""
+
+
+class TraceOptions(CommonOptions):
+    """Where the trace lies."""
+
+    file: str = Field(
+        default="", description="Absolute path of a CSV file with the columns client, from, to."
+    )
+
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if "\0" in value or not Path(value).is_absolute():
+            raise ValueError(
+                "must be the absolute path of a CSV file with the columns client, from, to"
+            )
+        return value
+
+
+class Trace(Model):
+    """Whoever the file names is there in the rounds it says; nobody else ever is.
+
+    Parameters
+    ----------
+    options : TraceOptions
+    seed : int
+        Only drop-out is drawn.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read; one line for each wrong line of it.
+    """
+
+    about: ClassVar[str] = "a file says who is there from which round to which"
+    Options: ClassVar[type[CommonOptions]] = TraceOptions
+
+    def __init__(self, options: TraceOptions, seed: int) -> None:
+        super().__init__(options, seed)
+        self.file = Path(options.file)
+        self.spans = read_trace(self.file)
+        self._told = False
+
+    def is_there(self, server_round: int, client: Client) -> bool:
+        return any(first <= server_round <= last for first, last in self.spans.get(client.id, ()))
+
+    def availability(self, client: Client) -> None:
+        """Return None: a past of finite length has no long run."""
+
+    def available(self, server_round: int, clients: Sequence[Client]) -> frozenset[str]:
+        """Return the ids of those who are there when the round begins."""
+        if not self._told:
+            self._told = True
+            self._tell_strangers({client.id for client in clients})
+        return super().available(server_round, clients)
+
+    def _tell_strangers(self, known: set[str]) -> None:
+        for whose, ids in (
+            ("names %d clients that are not there: %s", self.spans.keys() - known),
+            ("leaves out %d clients, who will never take part: %s", known - self.spans.keys()),
+        ):
+            if ids:
+                shown = ", ".join(sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")
+                _LOG.warning(f"participation trace '%s' {whose}", self.file, len(ids), shown)
+
+
+def read_trace(file: Path) -> Mapping[str, Sequence[Span]]:
+    """Read a trace: a CSV file with the columns ``client``, ``from`` and ``to``.
+
+    Parameters
+    ----------
+    file : Path
+        Rounds count from 1 and both ends are included; an empty ``to`` means for ever. A client
+        may have several lines; other columns are not read.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read; one line for each wrong line, with its number.
+    """
+    where = f"participation trace '{file}'"
+    spans: dict[str, list[Span]] = {}
+    errors: list[str] = []
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, skipinitialspace=True)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                found = ", ".join(reader.fieldnames or ()) or "nothing"
+                raise ConfigurationError(
+                    f"{where}, line 1: no column {' and no column '.join(missing)} (found: "
+                    f"{found}); the first line must be: client,from,to"
+                )
+            for row in reader:
+                try:
+                    client, span = _read_row(row)
+                    spans.setdefault(client, []).append(span)
+                except ValueError as error:
+                    errors.append(f"{where}, line {reader.line_num}: {error}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(f"{where} cannot be read: {error}") from error
+    if not errors and not spans:
+        errors = [f"{where} has no line after the first, so nobody would ever take part"]
+    if errors:
+        more = len(errors) - _MOST_SHOWN
+        rest = [f"{where}: {more} more lines are wrong"] if more > 0 else []
+        raise ConfigurationError([*errors[:_MOST_SHOWN], *rest])
+    return spans
+
+
+def _read_row(row: Mapping[str | None, object]) -> tuple[str, Span]:
+    client, first, last = (str(row[name] or "").strip() for name in COLUMNS)
+    if None in row:
+        raise ValueError("has more cells than the first line")
+    if not client:
+        raise ValueError("client is empty")
+    begin = _round("from", first)
+    end = _round("to", last) if last else _FOR_EVER
+    if end < begin:
+        raise ValueError(f"to = {end} lies before from = {begin}")
+    return client, (begin, end)
+
+
+def _round(column: str, text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise ValueError(f"{column} = '{text[:40]}' is no round; allowed: a whole number from 1")
+    return int(text)
+
+
+_FOR_EVER = 2**63 - 1

@@ -1,0 +1,40 @@
+"""alpha_i: a client's share of all examples in the federation, not only in the cohort."""
+
+from __future__ import annotations
+
+from strategies.transport.roster import Roster
+
+
+class Shares:
+    """Shares n_i / sum_j n_j over all clients of the roster, as they are in one round.
+
+    A client that never said how many examples it has, and is not heard from now, counts as the
+    mean of those who did.
+
+    Parameters
+    ----------
+    roster : Roster
+    """
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self.clients = max(1, len(roster))
+        declared = [client.examples for client in roster if client.examples is not None]
+        self._declared, self._silent = float(sum(declared)), self.clients - len(declared)
+        self._mean = self._declared / len(declared) if declared else None
+
+    def examples(self, client: str, answered: int) -> float:
+        """Return n_i of a client that answered with so many examples."""
+        known = self._roster[client].examples if client in self._roster else None
+        return float(answered if known is None else known)
+
+    def total(self, answered_mean: float) -> float:
+        """Return the sum of n_j over the roster, above 0.
+
+        Parameters
+        ----------
+        answered_mean : float
+            Mean of n_i over those who answered; stands in where nobody declared anything.
+        """
+        mean = answered_mean if self._mean is None else self._mean
+        return max(self._declared + self._silent * mean, 1e-12)

@@ -1,0 +1,1 @@
+"""Methods for clients that take part unevenly: remembered updates and participation intervals."""

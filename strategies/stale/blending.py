@@ -1,0 +1,45 @@
+"""A wrapper that computes the step itself and hands it to the rule inside as one update.
+
+That is exact for every rule that gives a single update back unchanged, which all weighted means
+do: the rule inside receives w^t - Delta^t and makes it, or what a server optimiser makes of it,
+the next model.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ConfigurationError
+from strategies import base
+from strategies.fedavg import FedAvg
+from strategies.rounds.context import RoundContext, Update
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Blending(base.Wrapper):
+    """Base of methods that weigh updates in a way of their own."""
+
+    default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
+
+    def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
+        super().__init__(inner, **options)
+        if not self.inner.is_affine:
+            raise ConfigurationError(
+                f"strategy: {type(self).__name__} blends updates, and {self.inner.describe()} does "
+                "not give a single update back as it is; put a weighted mean inside"
+            )
+
+    def delta(self, update: Update) -> Float64:
+        """Return Delta_i = w^t - w_i, shape (size,)."""
+        return self.arrays.vector.astype(np.float64) - update.arrays.vector
+
+    def step(self, delta: Float64, context: RoundContext) -> None:
+        """Let the rule inside go from w^t to w^t - Delta^t."""
+        arrays = self.arrays.replace(self.arrays.vector.astype(np.float64) - delta)
+        inside = self.inner.begin(context)
+        inside.add(Update("@blend", arrays, 1, base_round=context.round))
+        self.inner.conclude(inside, context)
