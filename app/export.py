@@ -51,7 +51,7 @@ def export_adapter(
     )
     write_adapter(
         directory.path / "adapter",
-        strategy.arrays,
+        strategy.model,
         federation.model.peft_config(base),
         card,
     )

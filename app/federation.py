@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 
 from app.places import code_hash, state_folder
 from app.planning import Base, build, data_spec, find_base, make_plan
+from app.ranks import assigned_ranks
 from app.settings import Settings
 from clients.data import Examples, load_server_test, order_labels
 from clients.plan import Plan
@@ -123,6 +124,8 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     ship = (lambda: pack_checkpoint(base.folder)) if settings.ships_model else None
     registrar.prepare(Preparation(plan.to_json(), plan.hash, base.fingerprint, ship))
     preparation = make_preparation(base.folder, plan.kind, dict(plan.model_args))
+    ranks = assigned_ranks(settings.rank_args, registrar.roster.ids, settings.seed)
+    registrar.roster.assign_ranks(ranks)
     return Federation(
         grid=ClientGrid(
             grid,

@@ -87,6 +87,8 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         from clients.data.cards import site_card
 
         cards = [site_card(spec, path, client, state / "cards") for client, path in site.items()]
+        if "rank" in node:
+            cards = [{**card, "rank": int(str(node["rank"]))} for card in cards]
         if not _truthy(node.get("share-label-counts")):
             cards = [{**card, "label_counts": None} for card in cards]
     else:

@@ -21,6 +21,10 @@ from strategies.base import Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.local import Local
+from strategies.lora.fedit import FedIT
+from strategies.lora.fedsa_lora import FedSALoRA
+from strategies.lora.ffa_lora import FFALoRA
+from strategies.lora.rolora import RoLoRA
 from strategies.participation import participation_names, participation_option_errors
 from strategies.personal.fedper import FedPer
 from strategies.pooled import Pooled
@@ -68,6 +72,10 @@ BUILT_IN = (
     Method("fedvarp", FedVARP, "Jhunjhunwala et al., UAI 2022, https://arxiv.org/abs/2207.14130"),
     Method("mifa", Mifa, "Gu et al., NeurIPS 2021, https://arxiv.org/abs/2106.04159"),
     Method("fedau", FedAU, "Wang and Ji, ICLR 2024, https://arxiv.org/abs/2306.03401"),
+    Method("fedit", FedIT, "Zhang et al., ICASSP 2024, https://arxiv.org/abs/2305.05644"),
+    Method("ffa-lora", FFALoRA, "Sun et al., ICLR 2024, https://arxiv.org/abs/2403.12313"),
+    Method("rolora", RoLoRA, "Chen et al., NeurIPS 2025, https://arxiv.org/abs/2502.01755"),
+    Method("fedsa-lora", FedSALoRA, "Guo et al., ICLR 2025, https://arxiv.org/abs/2410.01463"),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}

@@ -80,6 +80,8 @@ class Strategy(FlowerInterface):
         It takes another strategy as `inner`.
     has_global_model : bool
         `arrays` is a model to test on the server and to export.
+    mixes_ranks : bool
+        Clients may train the adapter at ranks of their own.
     Options : type
         The method's options.
     arrays : NamedArrays
@@ -90,6 +92,7 @@ class Strategy(FlowerInterface):
     linear: ClassVar[bool] = True
     wraps: ClassVar[bool] = False
     has_global_model: ClassVar[bool] = True
+    mixes_ranks: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
@@ -106,6 +109,11 @@ class Strategy(FlowerInterface):
     @arrays.setter
     def arrays(self, arrays: NamedArrays) -> None:
         self._arrays = arrays
+
+    @property
+    def model(self) -> NamedArrays:
+        """The global model as a whole, to test and to export; `arrays` may be a part of it."""
+        return self.arrays
 
     @property
     def is_linear(self) -> bool:
@@ -154,6 +162,10 @@ class Strategy(FlowerInterface):
     def model_for(self, client: str) -> NamedArrays:
         """Return the model that a client would use now."""
         return self.arrays
+
+    def figures(self) -> Mapping[str, float]:
+        """Return numbers of the method's own for the round's record, such as an error or a beta."""
+        return {}
 
     def keep_in(self, folder: Path) -> None:
         """Keep what does not fit into memory under this folder; called before `initialise`."""
@@ -217,6 +229,11 @@ class Wrapper(Strategy):
     def arrays(self, arrays: NamedArrays) -> None:
         self.inner.arrays = arrays
 
+    @property
+    def model(self) -> NamedArrays:
+        """The inner strategy's."""
+        return self.inner.model
+
     def initialise(self, arrays: NamedArrays) -> None:
         self.inner.initialise(arrays)
 
@@ -237,6 +254,9 @@ class Wrapper(Strategy):
 
     def model_for(self, client: str) -> NamedArrays:
         return self.inner.model_for(client)
+
+    def figures(self) -> Mapping[str, float]:
+        return self.inner.figures()
 
     def keep_in(self, folder: Path) -> None:
         self.inner.keep_in(folder / "inner")

@@ -37,12 +37,21 @@ class FedAvgOptions(base.Options):
 
 
 class MeanOfUpdates:
-    """One round of the weighted mean; holds one model whatever the cohort's size."""
+    """One round of the weighted mean; holds one model whatever the cohort's size.
 
-    def __init__(self, strategy: FedAvg, context: RoundContext) -> None:
+    Parameters
+    ----------
+    strategy : FedAvg
+        Gives each client's weight.
+    context : RoundContext
+    size : int
+        Length of the updates; 0 = as the model.
+    """
+
+    def __init__(self, strategy: FedAvg, context: RoundContext, size: int = 0) -> None:
         self._strategy = strategy
         self._context = context
-        self.mean = WeightedMean(strategy.arrays.schema.size)
+        self.mean = WeightedMean(size or strategy.arrays.schema.size)
         self.examples = 0.0
         self.clients = 0
 

@@ -7,7 +7,7 @@ serve code that calls them directly, such as Flower's differential-privacy wrapp
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import INFO
 from typing import Any
 
@@ -63,6 +63,13 @@ class FlowerInterface(FlowerStrategy):
     def describe(self) -> str: ...
 
     arrays: NamedArrays
+
+    @property
+    @abstractmethod
+    def model(self) -> NamedArrays: ...
+
+    @abstractmethod
+    def figures(self) -> Mapping[str, float]: ...
 
     def summary(self) -> None:
         """Log name and options."""
@@ -137,7 +144,7 @@ class FlowerInterface(FlowerStrategy):
                 result.evaluate_metrics_clientapp[record.round] = MetricRecord(
                     dict(record.client_metrics)
                 )
-            result.arrays = to_stock(self.arrays)
+            result.arrays = to_stock(self.model)
             if should_stop is not None and should_stop(record.round, result):
                 break
         return result

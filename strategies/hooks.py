@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from models.schema import NamedArrays
@@ -28,7 +28,14 @@ class Hooks(Protocol):
 
     @property
     def arrays(self) -> NamedArrays:
-        """The global model."""
+        """The global model, or what of it is aggregated."""
+
+    @property
+    def model(self) -> NamedArrays:
+        """The global model as a whole."""
+
+    def figures(self) -> Mapping[str, float]:
+        """Return numbers of the method's own."""
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Take the first model."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+from app.ranks import rank_errors
 from app.settings.catalogue import MethodCatalogue
 from app.settings.composition import split_method_args
 from app.settings.settings import Settings
+from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
 
 BASELINES = ("local", "global")
@@ -49,6 +51,7 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
             catalogue.participation_names(),
             catalogue.participation_option_errors,
         ),
+        *_ranks(settings),
         *_objective(settings, catalogue),
         *_optimizer(settings),
         *_model(settings),
@@ -95,6 +98,12 @@ def _named(
     if name not in known:
         return [((key,), f"no {key} '{name}'; {nearest(name, known)}")]
     return [((f"{key}-args", key), f"{key} '{name}': {line}") for line in check(name, args)]
+
+
+def _ranks(settings: Settings) -> list[Finding]:
+    largest = settings.adapter_args.get("rank", Lora.model_fields["rank"].default)
+    lines = rank_errors(settings.rank_args, largest if settings.adapter == "lora" else None)
+    return [(("rank-args", "adapter-args"), line) for line in lines]
 
 
 def _objective(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:

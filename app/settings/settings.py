@@ -95,6 +95,7 @@ class Settings(BaseModel):
     model_args: Arguments = _key("", "Options of the model.")
     adapter: NotEmpty = _key("lora", "Kind of adapter.")
     adapter_args: Arguments = _key("", "Options of the adapter.")
+    rank_args: Arguments = _key("", "Ranks of clients that do not say: ranks=[2, 4, 8].")
     objective: str = _key("", "Local objective; empty takes the method's own.")
     objective_args: Arguments = _key("", "Options of the objective.")
     local_epochs: int = _key(2, "Passes over a client's data in a round.", ge=1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from clients.trainers.base import ClientRound, Outcome, Trainer
+from clients.trainers.frozen import Frozen
 from clients.trainers.partial import Partial
 
-TRAINERS: dict[str, type[Trainer]] = {"plain": Trainer, "partial": Partial}
+TRAINERS: dict[str, type[Trainer]] = {"plain": Trainer, "partial": Partial, "frozen": Frozen}
 
-__all__ = ["TRAINERS", "ClientRound", "Outcome", "Partial", "Trainer"]
+__all__ = ["TRAINERS", "ClientRound", "Frozen", "Outcome", "Partial", "Trainer"]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from clients.personal_state import Kept
+from models.factors import resized
 from models.schema import NamedArrays, Schema, Vector
 
 if TYPE_CHECKING:
@@ -127,9 +128,14 @@ class Trainer(BaseModel):
 
     def train(self, work: ClientRound) -> Outcome:
         """Do the round's work."""
-        trained = work.fit(work.start.vector)
-        return Outcome(NamedArrays(work.model.schema, trained.vector), {"train_loss": trained.loss})
+        trained = work.fit(self.model_of(work).vector)
+        arrays = NamedArrays(work.model.schema, trained.vector)
+        return Outcome(resized(arrays, work.start.schema), {"train_loss": trained.loss})
 
     def model_of(self, work: ClientRound) -> NamedArrays:
-        """Return the adapter that the client would use now, of the model's schema."""
-        return work.start
+        """Return the adapter that the client would use now, of the model's schema.
+
+        A start of lower rank is filled up with zeros, which training leaves as they are: where
+        the rows of A and the columns of B are zero, so are their gradients.
+        """
+        return resized(work.start, work.model.schema)

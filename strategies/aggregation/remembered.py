@@ -1,13 +1,12 @@
-"""The running sum over everybody's remembered update, kept in step with the memory.
+"""The running sum over all remembered updates: sum_i n_i h_i and sum_i n_i.
 
-With h_i the remembered update of client i and n_i its weight, sum_i n_i h_i and sum_i n_i are known
-at any time; replacing one client's memory changes them by one vector. So a rule that uses all
-memories reads only those of its cohort.
+A round changes it by what its participants replace, n_i h_i (new) - n_i h_i (old), so that it costs
+as much as the cohort, whatever the number of clients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,22 @@ import numpy.typing as npt
 from models.schema import Vector
 
 
+class Share(Protocol):
+    """One client's h_i and n_i."""
+
+    @property
+    def vector(self) -> Vector:
+        """h_i, shape (size,)."""
+
+    @property
+    def examples(self) -> float:
+        """n_i."""
+
+
 class RunningSum:
-    """sum_i n_i h_i and sum_i n_i; also a change of them, to be merged into another.
+    """sum_i n_i h_i in float64, or what a part of a round changes in it.
+
+    Changes in one order and merges in one order give the same bits; the caller fixes both.
 
     Parameters
     ----------
@@ -26,38 +39,50 @@ class RunningSum:
     Attributes
     ----------
     vector : ndarray of float64, shape (size,)
-        sum n_i h_i.
-    weight : float
-        sum n_i over the clients that have a memory.
+        sum_i n_i h_i.
+    examples : float
+        sum_i n_i.
     """
 
     def __init__(self, size: int) -> None:
-        self.vector: npt.NDArray[np.float64] = np.zeros(size)
-        self.weight = 0.0
+        self.vector = np.zeros(size, dtype=np.float64)
+        self.examples = 0.0
 
     @classmethod
-    def of(cls, vector: Vector, weight: float) -> RunningSum:
-        """Return a sum that was kept."""
-        kept = cls(0)
-        kept.vector, kept.weight = vector.astype(np.float64), weight
-        return kept
+    def of(cls, vector: npt.NDArray[np.float64], examples: float) -> RunningSum:
+        """Return a sum that starts from these values; it keeps a copy."""
+        start = cls(vector.shape[0])
+        start.vector += vector
+        start.examples = examples
+        return start
 
-    def change(
-        self,
-        old: Vector | None,
-        old_weight: float,
-        new: Vector | Sequence[float] | None,
-        new_weight: float,
-    ) -> None:
-        """Replace one client's memory, shape (size,); None where there is none."""
-        if new is not None:
-            self.vector += new_weight * np.asarray(new, np.float64)
-            self.weight += new_weight
+    def replace(self, old: Share | None, vector: Vector, examples: float) -> None:
+        """Put a client's new update in the place of its old one.
+
+        Parameters
+        ----------
+        old : Share or None
+            What is remembered of it; None for a client that joins.
+        vector : ndarray, shape (size,)
+            As stored, not as received.
+        examples : float
+        """
         if old is not None:
-            self.vector -= old_weight * np.asarray(old, np.float64)
-            self.weight -= old_weight
+            self.leave(old)
+        self.vector += np.multiply(vector, examples, dtype=np.float64)
+        self.examples += examples
+
+    def leave(self, old: Share | None) -> None:
+        """Take a leaver's share out; None, of which nothing is remembered, changes nothing."""
+        if old is not None:
+            self.vector -= np.multiply(old.vector, old.examples, dtype=np.float64)
+            self.examples -= old.examples
 
     def merge(self, other: RunningSum) -> None:
-        """Add a change."""
+        """Add the changes of another stream."""
         self.vector += other.vector
-        self.weight += other.weight
+        self.examples += other.examples
+
+    def mean(self) -> npt.NDArray[np.float64] | None:
+        """Return sum_i n_i h_i / sum_i n_i, or None while sum_i n_i is zero."""
+        return self.vector / self.examples if self.examples > 0 else None

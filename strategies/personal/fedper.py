@@ -16,11 +16,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from models.errors import BouquetError
-from models.schema import NamedArrays
+from models.schema import NamedArrays, Schema
 from strategies import base
-from strategies.fedavg import FedAvg
-from strategies.rounds.context import Instruction, RoundContext
+from strategies.personal.parts import PersonalParts
 
 
 class FedPerOptions(base.Options):
@@ -31,33 +29,14 @@ class FedPerOptions(base.Options):
     ] = "head"
 
 
-class FedPer(base.Wrapper):
-    """Some arrays stay with the client; the rule inside sees only the others."""
+class FedPer(PersonalParts):
+    """The head, or the adapter, stays with the client; the rule inside sees only the rest."""
 
     about: ClassVar[str] = "the head (or the adapter) stays with the client, the rest is shared"
-    has_global_model: ClassVar[bool] = False
-    default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     Options: ClassVar[type[base.Options]] = FedPerOptions
     options: FedPerOptions
 
-    def initialise(self, arrays: NamedArrays) -> None:
-        """Give the rule inside the base layers W_B."""
-        shared = [key for key in arrays if not self._is_personal(key, arrays)]
-        if not 0 < len(shared) < len(arrays):
-            raise BouquetError(
-                f"fedper: personal = '{self.options.personal}' leaves nothing to "
-                f"{'share' if not shared else 'keep'} with this adapter"
-            )
-        super().initialise(arrays.only(arrays.schema.only(shared)))
-
-    def _is_personal(self, key: str, arrays: NamedArrays) -> bool:
-        in_head = arrays.schema.in_head(key)
-        return in_head if self.options.personal == "head" else not in_head
-
-    def instruct(self, client: str, context: RoundContext) -> Instruction:
-        """Send W_B; what is not sent is the client's."""
-        return super().instruct(client, context).also({"trainer": "partial"})
-
-    def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
-        """Evaluate (W_B, W_Pj)."""
-        return super().instruct_evaluation(client, context).also({"trainer": "partial"})
+    def shared(self, arrays: NamedArrays) -> Schema:
+        """Return the schema of the base layers W_B."""
+        schema, own = arrays.schema, self.options.personal == "head"
+        return schema.only([key for key in schema.slices if schema.in_head(key) != own])

@@ -198,6 +198,7 @@ class RoundLoop:
             clients_answered=answered,
             rejected=tuple(rejected),
             remarks=tuple(remark for reply in accepted for remark in reply.remarks),
+            method=dict(self.strategy.figures()),
             cohort=tuple(cohort),
             answered=tuple(reply.client for reply in accepted),
         )
@@ -283,7 +284,7 @@ class RoundLoop:
                     remarks += item.remarks
                     self.ledger.evaluated(item, record.round)
             if self._evaluate_server is not None:
-                server = self._evaluate_server(record.round, self.strategy.arrays)
+                server = self._evaluate_server(record.round, self.strategy.model)
         return replace(
             record,
             server_metrics=dict(server),

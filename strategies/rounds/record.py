@@ -36,6 +36,8 @@ class RoundRecord:
     rejected : tuple of Rejection
     remarks : tuple of Remark
         About answers that count.
+    method : mapping
+        Numbers of the method's own, by name.
     cohort, answered : tuple of str
         Who was asked to train, and who did; these go into ``participation.csv``.
     """
@@ -52,6 +54,7 @@ class RoundRecord:
     clients_answered: int = 0
     rejected: tuple[Rejection, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    method: Mapping[str, float] = field(default_factory=dict)
     cohort: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
 
@@ -71,6 +74,7 @@ class RoundRecord:
             "clients_asked": self.clients_asked,
             "clients_answered": self.clients_answered,
             "rejected": [r.to_dict() for r in self.rejected],
+            "method": dict(self.method),
             "remarks": [r.to_dict() for r in self.remarks],
         }
 

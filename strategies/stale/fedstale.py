@@ -16,7 +16,7 @@ their quotient is clipped to [0, 1], and beta is 0 while the denominator is 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -53,6 +53,7 @@ class FedStale(Generalised):
         """Start with no knowledge of beta*."""
         super().initialise(arrays)
         self._products = np.zeros(2)  # numerator and denominator of beta*, smoothed
+        self._beta = 0.0
 
     def scalars(
         self, update: Update, context: RoundContext, delta: Float64, remembered: Vector
@@ -68,11 +69,17 @@ class FedStale(Generalised):
     def choose_beta(self, blend: Blend, examples: float) -> float:
         """Return the option, or this round's estimate of beta*."""
         if self.options.beta != "auto":
-            return self.options.beta
+            self._beta = self.options.beta
+            return self._beta
         kept = self.options.smoothing
         self._products = kept * self._products + (1 - kept) * blend.moments / examples**2
         product, square = self._products
-        return float(np.clip(product / square, 0, 1)) if square > 0 else 0.0
+        self._beta = float(np.clip(product / square, 0, 1)) if square > 0 else 0.0
+        return self._beta
+
+    def figures(self) -> Mapping[str, float]:
+        """Return the round's beta beside the inner figures."""
+        return {**super().figures(), "beta": self._beta}
 
     def state(self) -> base.State:
         """Return what is remembered, and what is known of beta*."""

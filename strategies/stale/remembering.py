@@ -77,10 +77,7 @@ class Blend:
             self.stale += coefficient * remembered.vector
             self.moments += owner.scalars(update, self._context, delta, remembered.vector)
         stored = owner.memory.stage(update.client, self._context.round, delta, weight)
-        if remembered is None:
-            self.change.change(None, 0.0, stored, weight)
-        else:
-            self.change.change(remembered.vector, remembered.examples, stored, weight)
+        self.change.replace(remembered, stored, weight)
         self.clients.append(update.client)
         self.examples += weight
 
@@ -163,9 +160,7 @@ class Remembering(Blending):
     def forget(self, client: str, server_round: int) -> None:
         """Take a client's share out of the memory."""
         super().forget(client, server_round)
-        last = self.remembered(client, server_round)
-        if last is not None:
-            self.total.change(last.vector, last.examples, None, 0.0)
+        self.total.leave(self.remembered(client, server_round))
         self._left[client] = server_round
 
     def _let_go(self, returned: Collection[str] = ()) -> None:
@@ -180,7 +175,7 @@ class Remembering(Blending):
         """Return the running sum and the inner state; the memory itself is on the disk then."""
         self._let_go()
         self.memory.save(self._round)
-        values = {"examples": self.total.weight, "memory": self._round}
+        values = {"examples": self.total.examples, "memory": self._round}
         return base.State({"sum": self.total.vector.copy()}, values) | super().state()
 
     def restore(self, state: base.State) -> None:

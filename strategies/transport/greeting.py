@@ -62,6 +62,7 @@ def _read_client(node_id: int, card: Mapping[str, object]) -> Client:
     counts = card.get("label_counts")
     groups = card.get("groups")
     concept = card.get("concept")
+    rank = card.get("rank")
     return Client(
         id=str(card["client"]),
         node=node_id,
@@ -70,4 +71,5 @@ def _read_client(node_id: int, card: Mapping[str, object]) -> Client:
         label_counts=dict(counts) if isinstance(counts, dict) else None,
         groups={k: tuple(v) for k, v in groups.items()} if isinstance(groups, dict) else {},
         concept=int(concept) if isinstance(concept, int) else None,
+        rank=rank if isinstance(rank, int) and rank > 0 else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 NOWHERE = -1
@@ -35,6 +35,8 @@ class Client:
         Values present, by group column.
     concept : int or None
         Number of its concept where the scenario shifts concepts.
+    rank : int or None
+        The adapter's rank that it can afford; None where it did not say.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Client:
     label_counts: Mapping[str, int] | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     concept: int | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,12 @@ class Roster:
             self._absent.pop(client.id, None)
         self._clients = {k: self._clients[k] for k in sorted(self._clients, key=natural_key)}
 
+    def assign_ranks(self, ranks: Mapping[str, int]) -> None:
+        """Set the rank of clients that did not say which they can afford."""
+        for client, rank in ranks.items():
+            if self._clients[client].rank is None:
+                self._clients[client] = replace(self._clients[client], rank=rank)
+
     def leave(self, node_id: int) -> None:
         """Mark a node's clients as unreachable."""
         self._nodes.pop(node_id, None)
@@ -167,6 +176,7 @@ class Roster:
                 "label_counts": dict(client.label_counts) if client.label_counts else None,
                 "groups": {k: list(v) for k, v in client.groups.items()},
                 "concept": client.concept,
+                "rank": client.rank,
                 "absent": self._absent.get(client.id),
             }
             for client in self

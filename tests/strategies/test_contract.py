@@ -41,6 +41,7 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
     **{
         name: lambda name=name: registry().compose((name,), {})
         for name in ("fedstale", "fedvarp", "mifa", "fedau")
+        + ("fedit", "ffa-lora", "rolora", "fedsa-lora")
     },
     "fedstale auto > fedopt": lambda: registry().compose(
         ("fedstale", "fedopt"), {"fedstale": {"beta": "auto"}}

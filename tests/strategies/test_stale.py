@@ -342,7 +342,7 @@ def test_the_running_sum_equals_a_recomputation_after_a_thousand_rounds() -> Non
     read = {i: strategy.memory.read(f"c-{i}", 2000) for i in last}
     scratch = sum(examples[i] * kept.vector.astype(np.float64) for i, kept in read.items() if kept)
     np.testing.assert_allclose(strategy.total.vector, scratch, rtol=1e-5, atol=1e-5)
-    assert strategy.total.weight == pytest.approx(sum(examples[i] for i in last))
+    assert strategy.total.examples == pytest.approx(sum(examples[i] for i in last))
 
 
 def test_what_does_not_blend_is_refused_by_name() -> None:

@@ -27,6 +27,7 @@ from fedbouquet.testing import LocalGrid
 from models.records import from_stock, to_stock
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
+from strategies.stale.fedstale import FedStale
 from strategies.transport.client_grid import ClientGrid, client_node_id
 
 Config = dict[str, str | int | float | bool]
@@ -141,6 +142,13 @@ def test_wrappers_run_plain_clients_too(plain_grid: LocalGrid) -> None:
     wrapped = FedOpt(FedAvg(), optimizer="sgd", learning_rate=0.5, beta_1=0.0)
     result = wrapped.start(plain_grid, start(), num_rounds=2)
     np.testing.assert_allclose(result.arrays["w"].numpy(), np.full((2, 2), 4.0))
+
+
+def test_remembered_updates_work_over_plain_clients(plain_grid: LocalGrid) -> None:
+    """Nobody told how many examples there are, and nodes are their own ids."""
+    result = FedStale(beta=0.5).start(plain_grid, start(), num_rounds=3)
+    # Both are there in every round: FedAvg for any beta.
+    np.testing.assert_allclose(result.arrays["w"].numpy(), np.full((2, 2), 12.0), rtol=1e-6)
 
 
 def test_arguments_of_newer_flower_versions_do_not_break_it(plain_grid: LocalGrid) -> None:

@@ -1,0 +1,108 @@
+"""LoRA's factors in a schema: which array is A, which is B, and the same adapter at another rank.
+
+An adapted layer adds scaling * B A to its weight, A of shape (rank, in), B of shape (out, rank).
+Roles come from the keys that PEFT gives, never from shapes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Literal
+
+import numpy as np
+
+from models.errors import BouquetError
+from models.schema import ArraySpec, NamedArrays, Schema
+
+Role = Literal["A", "B", "rest"]
+_FACTOR = re.compile(r"(?:^|\.)lora_(?:embedding_)?([AB])(?:\.|$)")
+
+
+def role_of(key: str) -> Role:
+    """Return what an array is: a factor A, a factor B, or something else (head, bias)."""
+    found = _FACTOR.search(key)
+    if found is None:
+        return "rest"
+    return "A" if found[1] == "A" else "B"
+
+
+def with_roles(schema: Schema, roles: Collection[str]) -> Schema:
+    """Return the part of a schema whose arrays have one of these roles."""
+    return schema.only([key for key in schema.slices if role_of(key) in roles])
+
+
+def rank_of(schema: Schema) -> int:
+    """Return the rank of an adapter.
+
+    Raises
+    ------
+    BouquetError
+        It has no factors.
+    """
+    rank = schema.facts.get("rank")
+    if not isinstance(rank, int) or not any(role_of(key) != "rest" for key in schema.slices):
+        raise BouquetError(
+            f"this adapter (kind '{schema.facts.get('kind', 'unknown')}') has no factors A and B; "
+            "use adapter='lora'"
+        )
+    return rank
+
+
+def scaling_of(schema: Schema) -> float:
+    """Return the factor of B A in what an adapted layer adds."""
+    return float(schema.facts["scaling"])
+
+
+def _rank_axis(key: str) -> int:
+    # PEFT keeps an embedding's factors the same way round: A (rank, in), B (out, rank).
+    return 0 if role_of(key) == "A" else 1
+
+
+def with_rank(schema: Schema, rank: int, *, keep_scaling: bool = False) -> Schema:
+    """Return the schema of the same adapter at another rank.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of a LoRA adapter, or of a part of one.
+    rank : int
+        At least 1.
+    keep_scaling : bool
+        Keep alpha/rank as it is; by default alpha stays, so that scaling * rank (rsLoRA: scaling
+        * sqrt(rank)) does.
+    """
+    old = rank_of(schema)
+    if rank == old:
+        return schema
+    arrays = []
+    for spec in schema.arrays:
+        shape = list(spec.shape)
+        if role_of(spec.key) != "rest":
+            shape[_rank_axis(spec.key)] = rank
+        arrays.append(ArraySpec(spec.key, tuple(shape), spec.dtype))
+    ratio = old / rank
+    if schema.facts.get("rslora"):
+        ratio **= 0.5
+    scaling = scaling_of(schema) * (1.0 if keep_scaling else ratio)
+    return Schema(tuple(arrays), {**schema.facts, "rank": rank, "scaling": scaling})
+
+
+def resized(arrays: NamedArrays, schema: Schema) -> NamedArrays:
+    """Return the numbers at another rank: the first rows of A and columns of B, or zeros beyond.
+
+    Parameters
+    ----------
+    arrays : NamedArrays
+    schema : Schema
+        Of the same keys, as `with_rank` gives it.
+    """
+    if arrays.schema == schema:
+        return arrays
+    vector = np.zeros(schema.size, dtype=arrays.vector.dtype)
+    for spec in schema.arrays:
+        place, shape = schema.slices[spec.key]
+        old = arrays[spec.key]
+        common = tuple(slice(0, min(a, b)) for a, b in zip(old.shape, shape, strict=True))
+        vector[place].reshape(shape)[common] = old[common]
+    return NamedArrays(schema, vector)

@@ -1,0 +1,1 @@
+"""Ways of aggregating LoRA adapters."""
