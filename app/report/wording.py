@@ -22,6 +22,7 @@ _SPLITS: Mapping[str, str] = {
 }
 _SHIFTS: Mapping[str, str] = {
     "rotation": "Groups of clients see rotated images.",
+    "label-swap": "Two groups of clients have two labels each swapped in part of the rows.",
     "label-permutation": "Groups of clients have their labels permuted.",
 }
 _SIMULATED_CLIENT = re.compile(r"client-\d+\Z")

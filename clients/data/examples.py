@@ -66,6 +66,8 @@ class Examples:
         Quarter turns, counter-clockwise, 0 to 3, that this holder's images are rotated by.
     relabel : mapping of str to str or None
         This holder's own name for each label name; None means unchanged.
+    relabelled : array of bool, shape (examples,), or None
+        Rows that `relabel` is for; None means all.
     """
 
     table: Table
@@ -73,6 +75,7 @@ class Examples:
     owner: str
     rotation: int = 0
     relabel: Mapping[str, str] | None = field(default=None)
+    relabelled: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -104,8 +107,8 @@ class Examples:
 
     def label_names_of_rows(self) -> list[str]:
         """Return the label name of each row."""
-        names = self._seen_names()
-        return [names[code] for code in self.table.label_codes[self.indices]]
+        names, codes = self._seen()
+        return [names[code] for code in codes]
 
     def label_ids(self, label_names: Sequence[str]) -> NDArray[np.int64]:
         """Return each row's label as a position in the model's label names, shape (examples,).
@@ -116,9 +119,8 @@ class Examples:
             If a row has a label that is not among them; names owner and label.
         """
         position = {name: number for number, name in enumerate(label_names)}
-        seen = self._seen_names()
+        seen, codes = self._seen()
         lookup = np.asarray([position.get(name, -1) for name in seen], dtype=np.int64)
-        codes = self.table.label_codes[self.indices]
         ids: NDArray[np.int64] = lookup[codes] if len(codes) else np.zeros(0, np.int64)
         unknown = np.unique(codes[ids < 0])
         if len(unknown):
@@ -133,9 +135,11 @@ class Examples:
 
     def label_counts(self) -> dict[str, int]:
         """Return how many rows have each label name that occurs, in label order."""
-        seen = self._seen_names()
-        counts = np.bincount(self.table.label_codes[self.indices], minlength=len(seen))
-        found = {seen[code]: int(counts[code]) for code in np.flatnonzero(counts)}
+        seen, codes = self._seen()
+        counts = np.bincount(codes, minlength=len(seen))
+        found: dict[str, int] = {}
+        for code in np.flatnonzero(counts):
+            found[seen[code]] = found.get(seen[code], 0) + int(counts[code])
         return {name: found[name] for name in order_labels(found)}
 
     def group_values(self) -> dict[str, list[str]]:
@@ -144,11 +148,15 @@ class Examples:
             column: values[self.indices].tolist() for column, values in self.table.groups.items()
         }
 
-    def _seen_names(self) -> list[str]:
-        """Return this holder's name of each of the table's label codes."""
+    def _seen(self) -> tuple[list[str], NDArray[np.int32]]:
+        """Return label names and each row's position among them, as this holder sees them."""
+        names, codes = list(self.table.label_names), self.table.label_codes[self.indices]
         if self.relabel is None:
-            return list(self.table.label_names)
-        return [self.relabel.get(name, name) for name in self.table.label_names]
+            return names, codes
+        own = [self.relabel.get(name, name) for name in names]
+        if self.relabelled is None:
+            return own, codes
+        return names + own, codes + np.int32(len(names)) * self.relabelled
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +195,7 @@ def _finish(
     ordered = sorted(clients, key=natural_key)
     return Federation(
         {
-            client: _in_concept(clients[client], shift[number % len(shift)])
+            client: _in_concept(clients[client], shift[number % len(shift)], spec.partition_seed)
             for number, client in enumerate(ordered)
         },
         names,
@@ -205,10 +205,9 @@ def _finish(
     )
 
 
-def _in_concept(data: ClientData, concept: Concept) -> ClientData:
-    turns, names = concept.rotation, concept.relabel
-    train = replace(data.train, rotation=turns, relabel=names)
-    test = replace(data.test, rotation=turns, relabel=names)
+def _in_concept(data: ClientData, concept: Concept, seed: int) -> ClientData:
+    train = concept.seen(data.train, seed, data.client_id, "train")
+    test = concept.seen(data.test, seed, data.client_id, "test")
     return ClientData(data.client_id, train, test, concept.number)
 
 

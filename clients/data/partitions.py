@@ -140,10 +140,13 @@ SHIFT_ARGUMENTS: Mapping[str, Argument] = MappingProxyType(
     {
         "shift": Argument(
             "text",
-            "groups of clients see rotated images or permuted labels",
-            choices=("rotation", "label-permutation"),
+            "groups of clients see rotated images, permuted or swapped labels",
+            choices=("rotation", "label-permutation", "label-swap"),
         ),
         "groups": Argument("integer", "groups of clients in the shift (4)", minimum=2),
+        "h": Argument(
+            "number", "share of two labels' rows that label-swap swaps (1)", minimum=0, maximum=1
+        ),
     }
 )
 """Arguments of concept shifts, valid with every partition."""
@@ -184,6 +187,16 @@ def validate_partition(name: str, args: Mapping[str, object]) -> list[str]:
                 f"partition-args: '{name}' needs {key}, the {argument.help}; "
                 f"for instance {key} = 'client'"
             )
+    if "h" in args and args.get("shift") != "label-swap":
+        errors.append(
+            "partition-args: h is the share that shift = 'label-swap' swaps; add that shift, or "
+            "drop h"
+        )
+    if "groups" in args and args.get("shift") == "label-swap":
+        errors.append(
+            "partition-args: groups is not allowed with shift = 'label-swap', which has two: "
+            "clients in even and in odd place; drop groups"
+        )
     if "groups" in args and "shift" not in args:
         errors.append(
             "partition-args: groups is set without a shift; add shift = 'rotation' or "

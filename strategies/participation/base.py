@@ -37,7 +37,7 @@ class Participation(Protocol):
 
 
 class CommonOptions(BaseModel):
-    """What every model has; with its own options, those of ``participation-args``, each with its help."""
+    """Options that every model has; with the model's own they are ``participation-args``."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -18,6 +18,8 @@ from clients.data import PARTITIONS, validate_partition
         ("natural-id", {"column": "client", "min-size": 3}),
         ("folders", {"shift": "rotation", "groups": 4}),
         ("exponential", {"shift": "label-permutation", "groups": 9}),
+        ("iid", {"shift": "label-swap"}),
+        ("iid", {"shift": "label-swap", "h": 0}),
     ],
 )
 def test_right_arguments_have_no_errors(name: str, args: dict[str, object]) -> None:
@@ -44,6 +46,10 @@ def test_right_arguments_have_no_errors(name: str, args: dict[str, object]) -> N
         ("natural-id", {}, "'natural-id' needs column"),
         ("natural-id", {"column": 3}, "column = 3 is not allowed; allowed: a name"),
         ("iid", {"shift": "rotate"}, "did you mean 'rotation'"),
+        ("iid", {"h": 0.4}, "h is the share that shift = 'label-swap' swaps"),
+        ("iid", {"shift": "rotation", "h": 0.4}, "h is the share that shift = 'label-swap' swaps"),
+        ("iid", {"shift": "label-swap", "h": 1.1}, "allowed: a number from 0 to 1"),
+        ("iid", {"shift": "label-swap", "groups": 2}, "label-swap', which has two"),
         ("iid", {"groups": 2}, "groups is set without a shift"),
         ("iid", {"shift": "rotation", "groups": 5}, "there are 4 quarter turns"),
         ("iid", {"shift": "rotation", "groups": 1}, "allowed: a whole number from 2"),
