@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from types import MappingProxyType
 
 import numpy as np
 from flwr.supercore import log
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from models.errors import RunDirectoryError
@@ -29,6 +31,12 @@ from strategies.rounds.record import ClientAccount, Ledger
 
 FORMAT = 1
 _FILES = ("state.safetensors", "state.json")
+_NAME = re.compile(r"round-\d{6,}")
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, SafetensorError, RunDirectoryError)
+
+
+class _OtherModelError(RunDirectoryError):
+    """Older checkpoints are of that model too."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,13 @@ class Checkpoints:
         The run directory's own id; a checkpoint of another run is refused.
     keep : int
         How many stay.
+    schema : str
+        Hash of what clients train; another one is another model.
     """
 
-    def __init__(self, folder: Path, uid: str, keep: int) -> None:
+    def __init__(self, folder: Path, uid: str, keep: int, schema: str = "") -> None:
         self._folder = folder
+        self._schema = schema
         self._uid = uid
         self._keep = keep
 
@@ -85,12 +96,14 @@ class Checkpoints:
         roster: Sequence[Mapping[str, object]] = (),
     ) -> None:
         """Write a checkpoint and let go of the oldest ones."""
+        self._check_folder()
         place = self._folder / f"round-{server_round:06d}"
         arrays = save({k: np.ascontiguousarray(v) for k, v in state.arrays.items()})
         values = json.dumps(
             {
                 "format": FORMAT,
                 "uid": self._uid,
+                "schema": self._schema,
                 "round": server_round,
                 "values": dict(state.values),
                 "clients": {name: asdict(account) for name, account in ledger.accounts.items()},
@@ -118,25 +131,51 @@ class Checkpoints:
     @property
     def oldest(self) -> int:
         """Round of the oldest checkpoint that is kept; 0 while there is none."""
-        numbers = [place.name.removeprefix("round-") for place in self._places()]
-        return min((int(number) for number in numbers if number.isdecimal()), default=0)
+        return min((int(p.name.removeprefix("round-")) for p in self._places()), default=0)
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest intact checkpoint; a damaged one is named and passed over."""
+        """Return the newest intact checkpoint; a damaged or foreign one is named and passed over.
+
+        Raises
+        ------
+        RunDirectoryError
+            The folder leads out of the run directory, or the run had another model.
+        """
+        self._check_folder()
+        for other in sorted(self._entries() - set(self._places())):
+            log(WARNING, "'%s' is not used: %s", other, _why_not(other))
         for place in self._places():
             try:
                 return self._read(place)
-            except (OSError, ValueError, KeyError, TypeError, RunDirectoryError) as error:
-                log(WARNING, "checkpoint '%s' is not used: %s", place.name, error)
+            except _OtherModelError:
+                raise
+            except _UNREADABLE as error:
+                log(WARNING, "checkpoint '%s' is not used: %s", place, error)
         return None
+
+    def _check_folder(self) -> None:
+        if self._folder.is_symlink():
+            raise RunDirectoryError(
+                f"'{self._folder}' is a symbolic link: checkpoints are read and written inside "
+                "the run directory only; put the folder itself there, or choose another out-dir"
+            )
+
+    def _entries(self) -> set[Path]:
+        return set(self._folder.iterdir()) if self._folder.is_dir() else set()
 
     def _places(self) -> list[Path]:
         """Return the folders, newest first."""
-        found = [p for p in self._folder.glob("round-*") if p.is_dir() and not p.is_symlink()]
-        return sorted(found, reverse=True)
+        found = [p for p in self._entries() if _NAME.fullmatch(p.name) and not p.is_symlink()]
+        return sorted((p for p in found if p.is_dir()), reverse=True)
 
     def _read(self, place: Path) -> Checkpoint:
+        for name in ("manifest.json", *_FILES):
+            if (place / name).is_symlink():
+                raise RunDirectoryError(f"'{name}' is a symbolic link")
         sums = json.loads((place / "manifest.json").read_text())
+        if sorted(sums) != sorted(_FILES):
+            listed = ", ".join(map(str, sums))
+            raise RunDirectoryError(f"it holds {listed}; format {FORMAT} holds {', '.join(_FILES)}")
         data = {name: (place / name).read_bytes() for name in _FILES}
         for name in _FILES:
             if _sum(data[name]) != sums[name]:
@@ -145,7 +184,15 @@ class Checkpoints:
         if raw["format"] != FORMAT:
             raise RunDirectoryError(f"format {raw['format']}, this version reads {FORMAT}")
         if raw["uid"] != self._uid:
-            raise RunDirectoryError("it belongs to another run")
+            raise RunDirectoryError(f"it belongs to another run ({raw['uid']}, not {self._uid})")
+        if place.name != f"round-{raw['round']:06d}":
+            raise RunDirectoryError(f"it says that it is of round {raw['round']}")
+        if raw["schema"] != self._schema:
+            raise _OtherModelError(
+                f"'{place}' was trained with another schema ({raw['schema']}) than this run's "
+                f"({self._schema}): base model, adapter or labels have changed since; resume with "
+                "the same ones, or choose another run-name"
+            )
         ledger = Ledger()
         ledger.accounts.update({k: ClientAccount(**v) for k, v in raw["clients"].items()})
         state = State(load(data["state.safetensors"]), raw["values"])
@@ -157,6 +204,15 @@ class Checkpoints:
             raw["screening"],
             tuple(raw["roster"]),
         )
+
+
+def _why_not(entry: Path) -> str:
+    if entry.is_symlink():
+        return "it is a symbolic link"
+    return (
+        f"it is no checkpoint: these are folders round-NNNNNN with {', '.join(_FILES)}, "
+        "and nothing else is opened"
+    )
 
 
 def _sum(data: bytes) -> str:

@@ -20,6 +20,7 @@ from models.adapted import AdaptedModel
 from models.checkpoint import pack_checkpoint
 from models.errors import ConfigurationError, DataError
 from models.schema import NamedArrays
+from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.hello import Preparation, Registrar
@@ -65,9 +66,25 @@ class Federation:
         """Whether nodes hold data of their own, so that the setting `dataset` says nothing."""
         return self.roster.own_data
 
-    def evaluate(self, arrays: NamedArrays) -> dict[str, float]:
-        """Return loss, accuracy and macro-F1 on the server's test set; empty without one."""
-        return {} if self.test is None else evaluate(self.model, self.test, arrays.vector).metrics
+    def evaluate(
+        self, arrays: NamedArrays, strategy: Strategy | None = None, run: str = ""
+    ) -> dict[str, float]:
+        """Return loss, accuracy and macro-F1 on the server's test set; empty without one.
+
+        Parameters
+        ----------
+        arrays : NamedArrays
+            Of the model's schema.
+        strategy : Strategy, optional
+            One that may have changed the base.
+        run : str
+            Whose changes of the base they are.
+        """
+        if self.test is None:
+            return {}
+        if strategy is not None and strategy.changes is not None:
+            self.model.base.put_to(run, strategy.base_version, strategy.changes)
+        return evaluate(self.model, self.test, arrays.vector).metrics
 
     def add_pooled_client(self) -> None:
         """Make all data reachable as one client, for the baseline that pools them.

@@ -14,12 +14,13 @@ from rich.console import Console
 
 from app.checkpoint import Checkpoints
 from app.export import export_adapter
-from app.federation import open_federation
+from app.federation import Federation, open_federation
+from app.link import connected
 from app.registry import BASELINES, registry
 from app.run_directory import Results, RunDirectory
 from app.settings import Settings, parse_run_config
 from app.training import train_rounds
-from models.errors import BouquetError
+from models.errors import BouquetError, ConfigurationError
 from strategies.base import Strategy
 from strategies.pooled import Pooled
 
@@ -44,7 +45,8 @@ def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
         # Off the main thread, where simulation runs us, Flower's exit handlers are the way.
         add_exit_handler(directory.stopped, run_before_force_exit=True)
         try:
-            _run(grid, settings, directory)
+            with connected(grid):
+                _run(grid, settings, directory)
         except BaseException as error:
             directory.failed(error)
             if isinstance(error, BouquetError):
@@ -60,9 +62,13 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     if "global" in settings.baselines:
         federation.add_pooled_client()
     strategy = registry().compose(settings.methods, settings.method_options)
+    _check_ranks(federation, strategy)
     log(INFO, "%d clients; %s", len(federation.roster), strategy.describe())
     checkpoints = Checkpoints(
-        directory.path / "checkpoints", directory.uid, settings.checkpoint_keep
+        directory.path / "checkpoints",
+        directory.uid,
+        settings.checkpoint_keep,
+        federation.initial.schema.hash,
     )
     results = Results(directory.path)
     last = train_rounds(federation, settings, strategy, results, directory, checkpoints)
@@ -78,6 +84,18 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     report = write_report(directory.path)
     print_summary(directory.path, Console(width=120))
     log(INFO, "Report: %s", report)
+
+
+def _check_ranks(federation: Federation, strategy: Strategy) -> None:
+    """Refuse ranks of the clients' own where the method needs one for all."""
+    own = federation.model.schema.facts.get("rank")
+    other = [c for c in federation.roster if c.rank is not None and c.rank != own]
+    if other and not strategy.takes_ranks:
+        raise ConfigurationError(
+            f"strategy: {strategy.describe()} needs one rank for all clients, and '{other[0].id}' "
+            f"has {other[0].rank} (the adapter's is {own}); take hetlora, flexlora or flora, or "
+            "leave out rank-args and the nodes' rank"
+        )
 
 
 def _baseline(name: str, settings: Settings) -> Strategy:

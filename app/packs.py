@@ -65,6 +65,7 @@ def run_pack(
     """Run one action for each client of a pack; a client that fails costs only its own entry."""
     try:
         session = session_for(node, told, pack.plan)
+        session.take_changes(pack.run, pack.changes)
         request = pack.open(session.schemas)
     except BouquetError as error:
         lost = failure(error, share_text)
@@ -73,7 +74,14 @@ def run_pack(
     for index, client in enumerate(request.clients):
         arrays, options = request.of(index)
         try:
-            task = Task(client, arrays, request.server_round, options, request.run)
+            task = Task(
+                client,
+                arrays,
+                request.server_round,
+                options,
+                request.run,
+                request.base_version,
+            )
             done = run_client(session, task, action)
         except Exception as error:  # one client's failure is its own
             done = ClientResult(client, error=failure(error, share_text))

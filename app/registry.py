@@ -21,9 +21,13 @@ from strategies.base import Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.local import Local
+from strategies.lora.fedex_lora import FedExLoRA
 from strategies.lora.fedit import FedIT
 from strategies.lora.fedsa_lora import FedSALoRA
 from strategies.lora.ffa_lora import FFALoRA
+from strategies.lora.flexlora import FlexLoRA
+from strategies.lora.flora import FLoRA
+from strategies.lora.hetlora import HetLoRA
 from strategies.lora.rolora import RoLoRA
 from strategies.participation import participation_names, participation_option_errors
 from strategies.personal.fedper import FedPer
@@ -75,6 +79,10 @@ BUILT_IN = (
     Method("fedit", FedIT, "Zhang et al., ICASSP 2024, https://arxiv.org/abs/2305.05644"),
     Method("ffa-lora", FFALoRA, "Sun et al., ICLR 2024, https://arxiv.org/abs/2403.12313"),
     Method("rolora", RoLoRA, "Chen et al., NeurIPS 2025, https://arxiv.org/abs/2502.01755"),
+    Method("flora", FLoRA, "Wang et al., NeurIPS 2024, https://arxiv.org/abs/2409.05976"),
+    Method("fedex-lora", FedExLoRA, "Singhal et al., ACL 2025, https://arxiv.org/abs/2410.09432"),
+    Method("flexlora", FlexLoRA, "Bai et al., NeurIPS 2024, https://arxiv.org/abs/2402.11505"),
+    Method("hetlora", HetLoRA, "Cho et al., EMNLP 2024, https://arxiv.org/abs/2401.06432"),
     Method("fedsa-lora", FedSALoRA, "Guo et al., ICLR 2025, https://arxiv.org/abs/2410.01463"),
     Method("local", Local, "baseline"),
 )

@@ -51,6 +51,8 @@ def train_rounds(
     RoundRecord
         Of the last round.
     """
+    own = results.folder.name if checkpoints is None else ""
+    uid = directory.uid + own.replace("-", "_")
     loop = RoundLoop(
         strategy,
         federation.grid,
@@ -65,16 +67,15 @@ def train_rounds(
             forget_after=settings.forget_after,
             evaluate_every=settings.evaluate_every,
         ),
-        evaluate_server=(lambda _, arrays: federation.evaluate(arrays))
+        evaluate_server=(lambda _, arrays: federation.evaluate(arrays, strategy, uid))
         if strategy.has_global_model
         else None,
         participation=_participation(strategy, settings, federation),
         progress=_Progress(directory, settings.num_server_rounds),
     )
-    own = results.folder.name if checkpoints is None else ""
-    federation.grid.begin_run(directory.uid + own.replace("-", "_"))
     strategy.keep_in(results.folder / "memory")
     loop.start(federation.initial)
+    federation.grid.begin_run(uid, changes=strategy.changes)
     last = RoundRecord(0)
     found = checkpoints.newest() if checkpoints is not None and settings.resume else None
     federation.grid.gate.restore(found.screening if found is not None else {})
@@ -100,7 +101,7 @@ def train_rounds(
                 last.round, strategy.state(), loop.ledger, results.lines, screening, roster
             )
             strategy.saved(checkpoints.oldest)
-            federation.grid.begin_run(directory.uid, checkpoints.oldest)
+            federation.grid.begin_run(uid, checkpoints.oldest, strategy.changes)
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     return last

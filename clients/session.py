@@ -27,8 +27,10 @@ from clients.trainers import TRAINERS, ClientRound, Outcome, Trainer
 from clients.training import Evaluated, Prepared, evaluate
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter, option_errors
+from models.base_change import BaseChanges
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import ClientError, ModelError, nearest
+from models.messages import RunIdentity
 from models.randomness import derive_generator, derive_seed
 from models.schema import NamedArrays, Schema
 from models.tasks import load_base
@@ -162,6 +164,12 @@ class Session:
         """The adapter before any training."""
         return self._built[1]
 
+    def take_changes(self, run: RunIdentity, changes: Mapping[int, bytes]) -> None:
+        """Keep changes of the base that came with a message."""
+        kept = base_changes(self._state, run.uid)
+        for version, data in changes.items():
+            kept.write(version, data)
+
     def train(self, task: Task) -> Outcome:
         """Train one client; randomness comes from (seed, round, client)."""
         trainer = self._trainer(task.options)
@@ -182,6 +190,9 @@ class Session:
         store = self._store(task)
         seed, plan = self.plan.seed, self.plan
         known = store.before(before) if store is not None else None
+        self.model.set_scaling(task.start.schema.facts)
+        changes = base_changes(self._state, task.run.uid)
+        self.model.base.put_to(task.run.uid, task.base_version, changes)
 
         def keep(arrays: Arrays, values: Mapping[str, object]) -> None:
             if store is None:
@@ -244,6 +255,11 @@ class Session:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         return self._prepared[key]
+
+
+def base_changes(state: Path, run: str) -> BaseChanges:
+    """Return the changes of the base that a node was given in a run."""
+    return BaseChanges(state / "changes" / (run or "none"))
 
 
 _Half = TypeVar("_Half", Objective, Trainer)

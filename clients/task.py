@@ -22,6 +22,8 @@ class Task:
         Of the two client halves, and what overrides the recipe.
     run : RunIdentity
         Whose personal state it is.
+    base_version : int
+        Of the frozen base; 0 = as it was loaded.
     """
 
     client: str
@@ -29,3 +31,4 @@ class Task:
     server_round: int
     options: Mapping[str, object] = field(default_factory=dict)
     run: RunIdentity = NO_RUN
+    base_version: int = 0

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from models.adapters import Adapter
+from models.base_change import ChangingBase
 from models.errors import ModelError
 from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
 from models.tasks import TASKS, Kind, LoadedBase
@@ -37,6 +38,8 @@ class AdaptedModel:
     Attributes
     ----------
     schema : Schema
+    base : ChangingBase
+        The frozen weights of the adapted layers, for methods that change them.
     flat : torch.Tensor, shape (schema.size,), float32
         All trainable numbers; ``flat.grad`` is the buffer that backward passes add into.
     """
@@ -79,6 +82,8 @@ class AdaptedModel:
             self.flat.data[place] = parameter.data.reshape(-1).float()
             parameter.data = self.flat.data[place].view(shape)
             parameter.grad = self.flat.grad[place].view(shape)
+        self.base = ChangingBase(self.module)
+        self._scaling = self.schema.facts.get("scaling")
 
     def load(self, vector: Vector) -> None:
         """Set all trainable numbers; `vector` has shape (schema.size,)."""
@@ -91,6 +96,19 @@ class AdaptedModel:
         """Return a copy of all trainable numbers, shape (schema.size,), float32."""
         copied: Vector = self.flat.detach().cpu().numpy().copy()
         return copied
+
+    def set_scaling(self, facts: Mapping[str, Fact]) -> None:
+        """Take the scaling of a start of another rank, or the adapter's own again."""
+        own = self.schema.facts.get("scaling")
+        wanted = facts.get("scaling", own)
+        if wanted is None or wanted == self._scaling:
+            return
+        for part in self.module.modules():
+            scalings = getattr(part, "scaling", None)
+            if isinstance(scalings, dict):
+                for name in scalings:
+                    scalings[name] = wanted
+        self._scaling = wanted
 
     def arrays(self) -> NamedArrays:
         """Return the trainable numbers under their PEFT keys."""

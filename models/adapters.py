@@ -127,7 +127,8 @@ class Lora(Targeted):
 
     def facts(self) -> dict[str, Fact]:
         scaling = self.alpha / (self.rank**0.5 if self.rslora else self.rank)
-        return {"rank": self.rank, "scaling": scaling, "dora": self.dora}
+        rule: dict[str, Fact] = {"alpha": self.alpha, "rslora": self.rslora, "dora": self.dora}
+        return {"rank": self.rank, "scaling": scaling, **rule}
 
 
 class Ia3(Targeted):

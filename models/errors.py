@@ -64,6 +64,12 @@ class RunDirectoryError(BouquetError):
     code = 6
 
 
+class LinkError(BouquetError):
+    """The SuperLink was away for longer than a run can wait."""
+
+    code = 9
+
+
 class ClientError(BouquetError):
     """One client's failure on its node; only that client is lost.
 

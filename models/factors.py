@@ -7,13 +7,13 @@ Roles come from the keys that PEFT gives, never from shapes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
 
 from models.errors import BouquetError
-from models.schema import ArraySpec, NamedArrays, Schema
+from models.schema import ArraySpec, Fact, NamedArrays, Schema
 
 Role = Literal["A", "B", "rest"]
 _FACTOR = re.compile(r"(?:^|\.)lora_(?:embedding_)?([AB])(?:\.|$)")
@@ -59,7 +59,9 @@ def _rank_axis(key: str) -> int:
     return 0 if role_of(key) == "A" else 1
 
 
-def with_rank(schema: Schema, rank: int, *, keep_scaling: bool = False) -> Schema:
+def with_rank(
+    schema: Schema, rank: int, alpha: Literal["fixed", "proportional"] = "fixed"
+) -> Schema:
     """Return the schema of the same adapter at another rank.
 
     Parameters
@@ -68,11 +70,17 @@ def with_rank(schema: Schema, rank: int, *, keep_scaling: bool = False) -> Schem
         Of a LoRA adapter, or of a part of one.
     rank : int
         At least 1.
-    keep_scaling : bool
-        Keep alpha/rank as it is; by default alpha stays, so that scaling * rank (rsLoRA: scaling
-        * sqrt(rank)) does.
+    alpha : {"fixed", "proportional"}
+        Alpha stays, so that the scaling falls with the rank; or the scaling stays.
+
+    Raises
+    ------
+    BouquetError
+        It has no factors, or the rank is below 1.
     """
     old = rank_of(schema)
+    if rank < 1:
+        raise BouquetError(f"an adapter of rank {rank}: the rank is at least 1")
     if rank == old:
         return schema
     arrays = []
@@ -81,11 +89,21 @@ def with_rank(schema: Schema, rank: int, *, keep_scaling: bool = False) -> Schem
         if role_of(spec.key) != "rest":
             shape[_rank_axis(spec.key)] = rank
         arrays.append(ArraySpec(spec.key, tuple(shape), spec.dtype))
-    ratio = old / rank
-    if schema.facts.get("rslora"):
-        ratio **= 0.5
-    scaling = scaling_of(schema) * (1.0 if keep_scaling else ratio)
-    return Schema(tuple(arrays), {**schema.facts, "rank": rank, "scaling": scaling})
+    facts = {**schema.facts, "rank": rank}
+    if alpha == "proportional":
+        if "alpha" in facts:
+            facts["alpha"] = float(facts["alpha"]) * _by_rule(facts, rank / old)
+    elif "alpha" in facts:
+        # As the adapter kind computes it, so that both schemas have one name.
+        facts["scaling"] = float(facts["alpha"]) / _by_rule(facts, rank)
+    else:
+        facts["scaling"] = scaling_of(schema) * _by_rule(facts, old / rank)
+    return Schema(tuple(arrays), facts)
+
+
+def _by_rule(facts: Mapping[str, Fact], ratio: float) -> float:
+    """Return what ranks count as in the scaling: as they are, or with rsLoRA their root."""
+    return ratio**0.5 if facts.get("rslora") else ratio
 
 
 def resized(arrays: NamedArrays, schema: Schema) -> NamedArrays:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from models.errors import ClientError
-from models.records import WireDtype, from_flat, to_flat
+from models.records import WireDtype, from_blob, from_flat, to_blob, to_flat
 from models.results import Answers, ClientResult, Listing, write_rows
 from models.schema import NamedArrays, Schema
 
 HELLO = "query.hello"
 PREPARE = "query.prepare"
 _MARK = "bouquet"
+_CHANGE = "change-"
 
 Options = Mapping[str, str | int | float | bool]
 
@@ -61,6 +62,10 @@ class PackRequest:
         Dtype of the buffer, there and back.
     run : RunIdentity
         Whose personal state the clients keep.
+    base_version : int
+        Of the frozen base.
+    changes : mapping of int to bytes
+        Changes of the base that the node may lack, by version.
     """
 
     plan: str
@@ -70,6 +75,8 @@ class PackRequest:
     options: tuple[Options, ...]
     wire: WireDtype = "float32"
     run: RunIdentity = NO_RUN
+    base_version: int = 0
+    changes: Mapping[int, bytes] = field(default_factory=dict)
 
     def of(self, index: int) -> tuple[NamedArrays, Options]:
         """Return start and options of the client at a position."""
@@ -100,6 +107,7 @@ class PackRequest:
                 "options": json.dumps([dict(o) for o in self.options[: 1 if same else None]]),
                 "schemas": json.dumps([a.schema.hash for a in self.arrays]),
                 "wire-dtype": self.wire,
+                "base-version": self.base_version,
                 "run": self.run.uid,
                 "oldest": self.run.oldest,
                 "more-schemas": json.dumps(
@@ -107,7 +115,10 @@ class PackRequest:
                 ),
             }
         )
-        return RecordDict({"arrays": buffer or self.encoded(), "config": config})
+        content = RecordDict({"arrays": buffer or self.encoded(), "config": config})
+        for version, data in self.changes.items():
+            content[f"{_CHANGE}{version}"] = to_blob(data)
+        return content
 
     def encoded(self) -> ArrayRecord:
         """Write the arrays: one buffer, or one a client where their lengths differ."""
@@ -138,6 +149,8 @@ class PackHeader:
     wire: WireDtype
     run: RunIdentity
     more_schemas: tuple[Schema, ...]
+    base_version: int
+    changes: Mapping[int, bytes] = field(repr=False)
     record: ArrayRecord = field(repr=False)
 
     @classmethod
@@ -156,6 +169,12 @@ class PackHeader:
             more_schemas=tuple(
                 Schema.from_json(text) for text in json.loads(str(config["more-schemas"]))
             ),
+            base_version=int(config["base-version"]),
+            changes={
+                int(name.removeprefix(_CHANGE)): from_blob(record)
+                for name, record in content.array_records.items()
+                if name.startswith(_CHANGE)
+            },
             record=content.array_records["arrays"],
         )
 
@@ -188,7 +207,14 @@ class PackHeader:
                 rows.append(from_flat(ArrayRecord(own), schema, 1)[0].copy())
         arrays = tuple(NamedArrays(s, row) for s, row in zip(wanted, rows, strict=True))
         return PackRequest(
-            self.plan, self.server_round, self.clients, arrays, self.options, self.wire, self.run
+            self.plan,
+            self.server_round,
+            self.clients,
+            arrays,
+            self.options,
+            self.wire,
+            self.run,
+            self.base_version,
         )
 
 

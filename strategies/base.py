@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from models.base_change import BaseChanges
 from models.errors import BouquetError
 from models.schema import NamedArrays, Vector
+from strategies.aggregation.lora.product import Delta
 from strategies.flower import FlowerInterface
 from strategies.hooks import Aggregation
-from strategies.rounds.context import Instruction, RoundContext
+from strategies.rounds.context import Instruction, RoundContext, Update
 
 __all__ = ["Aggregation", "Options", "State", "Strategy", "Wrapper"]
 
@@ -116,6 +118,21 @@ class Strategy(FlowerInterface):
         return self.arrays
 
     @property
+    def changes(self) -> BaseChanges | None:
+        """What the method has changed in the frozen base; None if it never does."""
+        return None
+
+    @property
+    def base_version(self) -> int:
+        """The version of the frozen base that `arrays` belong to; 0 = as it was loaded."""
+        return 0
+
+    @property
+    def takes_ranks(self) -> bool:
+        """Whether clients may have ranks of their own."""
+        return self.mixes_ranks
+
+    @property
     def is_linear(self) -> bool:
         """Whether updates may be consumed one by one."""
         return self.linear
@@ -145,11 +162,11 @@ class Strategy(FlowerInterface):
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Say what one client starts from; by default everyone from the global model."""
-        return Instruction(self.model_for(client))
+        return Instruction(self.model_for(client), base_version=self.base_version)
 
     def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
         """Say what one client evaluates; by default the model that it would use."""
-        return Instruction(self.model_for(client))
+        return Instruction(self.model_for(client), base_version=self.base_version)
 
     def begin(self, context: RoundContext) -> Aggregation:
         """Open the round's aggregation."""
@@ -162,6 +179,19 @@ class Strategy(FlowerInterface):
     def model_for(self, client: str) -> NamedArrays:
         """Return the model that a client would use now."""
         return self.arrays
+
+    @property
+    def merged(self) -> Mapping[str, Delta]:
+        """What the last round merged into the frozen base, by layer."""
+        return {}
+
+    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
+        """Return the adapter that an update stands for, and its weight in the mean.
+
+        None for methods that do not set out to average adapters. The record of a round compares
+        the method's result with the exact mean of the products (`strategies.rounds.faithfulness`).
+        """
+        return None
 
     def figures(self) -> Mapping[str, float]:
         """Return numbers of the method's own for the round's record, such as an error or a beta."""
@@ -216,6 +246,21 @@ class Wrapper(Strategy):
         return self.linear and self.inner.is_linear
 
     @property
+    def changes(self) -> BaseChanges | None:
+        """The inner strategy's."""
+        return self.inner.changes
+
+    @property
+    def base_version(self) -> int:
+        """The inner strategy's."""
+        return self.inner.base_version
+
+    @property
+    def takes_ranks(self) -> bool:
+        """As what it wraps."""
+        return self.inner.takes_ranks
+
+    @property
     def is_affine(self) -> bool:
         """As what it wraps."""
         return self.inner.is_affine
@@ -233,6 +278,11 @@ class Wrapper(Strategy):
     def model(self) -> NamedArrays:
         """The inner strategy's."""
         return self.inner.model
+
+    @property
+    def merged(self) -> Mapping[str, Delta]:
+        """The inner strategy's."""
+        return self.inner.merged
 
     def initialise(self, arrays: NamedArrays) -> None:
         self.inner.initialise(arrays)

@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from models.errors import ConfigurationError
+from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.mean import WeightedMean
 from strategies.rounds.context import RoundContext, Update
@@ -100,6 +101,10 @@ class FedAvg(base.Strategy):
                 "estimates it"
             )
         return context.shares.examples(update.client, update.num_examples) / probability
+
+    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
+        """Return the update and n_k; over probabilities it is no mean."""
+        return (update.arrays, self.weight(update, context)) if self.is_affine else None
 
     def begin(self, context: RoundContext) -> MeanOfUpdates:
         """Open an empty mean."""

@@ -19,6 +19,7 @@ from flwr.supercore import log
 
 from models.records import from_stock, to_stock
 from models.schema import NamedArrays
+from strategies.aggregation.lora.product import Delta
 from strategies.hooks import Aggregation
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.loop import LoopOptions, RoundLoop
@@ -67,6 +68,18 @@ class FlowerInterface(FlowerStrategy):
     @property
     @abstractmethod
     def model(self) -> NamedArrays: ...
+
+    @property
+    @abstractmethod
+    def merged(self) -> Mapping[str, Delta]: ...
+
+    @abstractmethod
+    def counted(
+        self, update: Update, context: RoundContext
+    ) -> tuple[NamedArrays, float] | None: ...
+
+    @abstractmethod
+    def forget(self, client: str, server_round: int) -> None: ...
 
     @abstractmethod
     def figures(self) -> Mapping[str, float]: ...

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from models.schema import NamedArrays
+from strategies.aggregation.lora.product import Delta
 from strategies.rounds.context import Instruction, RoundContext, Update
 
 
@@ -36,6 +37,13 @@ class Hooks(Protocol):
 
     def figures(self) -> Mapping[str, float]:
         """Return numbers of the method's own."""
+
+    @property
+    def merged(self) -> Mapping[str, Delta]:
+        """What the last round merged into the frozen base."""
+
+    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
+        """Return the adapter that an update stands for, and its weight in the mean."""
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Take the first model."""

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.frozen import Frozen
+from clients.trainers.hetlora import HetLoRATrainer
 from clients.trainers.partial import Partial
 
-TRAINERS: dict[str, type[Trainer]] = {"plain": Trainer, "partial": Partial, "frozen": Frozen}
+TRAINERS: dict[str, type[Trainer]] = {
+    "plain": Trainer,
+    "partial": Partial,
+    "frozen": Frozen,
+    "hetlora": HetLoRATrainer,
+}
 
-__all__ = ["TRAINERS", "ClientRound", "Frozen", "Outcome", "Partial", "Trainer"]
+__all__ = ["TRAINERS", "ClientRound", "Frozen", "HetLoRATrainer", "Outcome", "Partial", "Trainer"]

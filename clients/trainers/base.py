@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from clients.personal_state import Kept
-from models.factors import resized
+from models.factors import rank_of, resized, with_rank
 from models.schema import NamedArrays, Schema, Vector
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class Trainer(BaseModel):
     def train(self, work: ClientRound) -> Outcome:
         """Do the round's work."""
         trained = work.fit(self.model_of(work).vector)
-        arrays = NamedArrays(work.model.schema, trained.vector)
-        return Outcome(resized(arrays, work.start.schema), {"train_loss": trained.loss})
+        wide = NamedArrays(self.model_of(work).schema, trained.vector)
+        return Outcome(resized(wide, work.start.schema), {"train_loss": trained.loss})
 
     def model_of(self, work: ClientRound) -> NamedArrays:
         """Return the adapter that the client would use now, of the model's schema.
@@ -138,4 +138,7 @@ class Trainer(BaseModel):
         A start of lower rank is filled up with zeros, which training leaves as they are: where
         the rows of A and the columns of B are zero, so are their gradients.
         """
-        return resized(work.start, work.model.schema)
+        start, schema = work.start, work.model.schema
+        if start.schema.hash == schema.hash:
+            return start
+        return resized(start, with_rank(start.schema, rank_of(schema), "proportional"))

@@ -17,7 +17,7 @@ from models.factors import rank_of, with_roles
 from models.schema import NamedArrays
 from strategies import base
 from strategies.fedavg import FedAvg
-from strategies.rounds.context import Instruction, RoundContext
+from strategies.rounds.context import Instruction, RoundContext, Update
 
 _TOLD = {"trainer": "frozen", "trainer.roles": "B,rest"}
 
@@ -38,6 +38,11 @@ class FFALoRA(base.Wrapper):
     def model(self) -> NamedArrays:
         """A as it was, with what is trained."""
         return self._start.overlaid(super().model)
+
+    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
+        """Return B with the common A."""
+        inner = self.inner.counted(update, context)
+        return None if inner is None else (self._start.overlaid(inner[0]), inner[1])
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Send B; A is on the node."""

@@ -18,7 +18,7 @@ from typing import ClassVar
 from models.factors import rank_of, with_roles
 from models.schema import NamedArrays, Schema
 from strategies.fedavg import FedAvg, MeanOfUpdates
-from strategies.rounds.context import Instruction, RoundContext
+from strategies.rounds.context import Instruction, RoundContext, Update
 
 
 class RoLoRA(FedAvg):
@@ -46,6 +46,10 @@ class RoLoRA(FedAvg):
         """Send both factors and ask for the one whose turn it is."""
         told = {"trainer": "frozen", "trainer.roles": ",".join(self._roles(context.round))}
         return Instruction(self.arrays, told, self._trained(context.round))
+
+    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
+        """Return the trained factor with the frozen one."""
+        return self.arrays.overlaid(update.arrays), self.weight(update, context)
 
     def begin(self, context: RoundContext) -> MeanOfUpdates:
         """Open an empty mean of what is trained in this round."""

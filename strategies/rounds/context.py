@@ -86,11 +86,14 @@ class Instruction:
         local loss, ``local-steps`` and the like override the recipe.
     reply : Schema, optional
         What it must return; None means: as `arrays`.
+    base_version : int
+        Version of the frozen base that it belongs to (`models.base_change`); 0 = as loaded.
     """
 
     arrays: NamedArrays
     config: Mapping[str, Scalar] = field(default_factory=dict)
     reply: Schema | None = None
+    base_version: int = 0
 
     def also(self, config: Mapping[str, Scalar]) -> Instruction:
         """Return the same with further options."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from strategies.hooks import Aggregation, Hooks
 from strategies.rounds.context import RoundContext, Update
+from strategies.rounds.faithfulness import ExactMean
 from strategies.transport.exchange import Reply
 
 
@@ -20,14 +21,23 @@ class Gathering:
     ----------
     strategy : Strategy
     context : RoundContext
+
+    Attributes
+    ----------
+    accepted : list of Reply
+        Without their arrays.
+    exact : ExactMean or None
+        What the result should be, where the method averages LoRA adapters.
     """
 
     def __init__(self, strategy: Hooks, context: RoundContext) -> None:
         self._strategy = strategy
         self._context = context
         self._streams: dict[str, Aggregation] = {}
+        self._exact: dict[str, ExactMean] = {}
         self._waiting: dict[str, Reply] = {}
         self.accepted: list[Reply] = []
+        self.exact: ExactMean | None = None
 
     def add(self, reply: Reply) -> None:
         """Take one reply; of its arrays nothing is kept where the rule allows it."""
@@ -46,9 +56,11 @@ class Gathering:
             return None
         place = {client: i for i, client in enumerate(self._context.roster.ids)}
         ordered = sorted(self._streams, key=lambda stream: place.get(stream, -1))
-        first = self._streams[ordered[0]]
+        first, exact = self._streams[ordered[0]], self._exact[ordered[0]]
         for stream in ordered[1:]:
             first.merge(self._streams[stream])
+            exact.merge(self._exact[stream])
+        self.exact = exact
         return first
 
     def _take(self, stream: str, reply: Reply) -> None:
@@ -56,12 +68,13 @@ class Gathering:
             return
         if stream not in self._streams:
             self._streams[stream] = self._strategy.begin(self._context)
-        self._streams[stream].add(
-            Update(
-                client=reply.client,
-                arrays=reply.arrays,
-                num_examples=reply.num_examples,
-                metrics=reply.metrics,
-                base_round=self._context.round,
-            )
+            self._exact[stream] = ExactMean(self._strategy, self._context)
+        update = Update(
+            client=reply.client,
+            arrays=reply.arrays,
+            num_examples=reply.num_examples,
+            metrics=reply.metrics,
+            base_round=self._context.round,
         )
+        self._streams[stream].add(update)
+        self._exact[stream].add(update)

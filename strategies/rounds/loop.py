@@ -150,6 +150,7 @@ class RoundLoop:
     def _train(self, server_round: int) -> RoundRecord:
         rejected: list[Rejection] = []
         answered = asked = 0
+        figures: dict[str, float] = {}
         for attempt in range(1, _ATTEMPTS + 1):
             self._wait_for_quorum()
             self._forget(server_round)
@@ -172,6 +173,8 @@ class RoundLoop:
                 result = gathering.result(cohort)
                 if result is not None:
                     self.strategy.conclude(result, context)
+                    figures = {**(gathering.exact.figures() if gathering.exact else {})}
+                    figures |= self.strategy.figures()
                 break
             log(
                 WARNING,
@@ -198,7 +201,7 @@ class RoundLoop:
             clients_answered=answered,
             rejected=tuple(rejected),
             remarks=tuple(remark for reply in accepted for remark in reply.remarks),
-            method=dict(self.strategy.figures()),
+            method=figures,
             cohort=tuple(cohort),
             answered=tuple(reply.client for reply in accepted),
         )
@@ -242,7 +245,8 @@ class RoundLoop:
 
         def build(client: str) -> Request:
             told = tell(client, context)
-            return Request(client, told.arrays, {**common, **told.config}, told.reply)
+            config = {**common, **told.config}
+            return Request(client, told.arrays, config, told.reply, told.base_version)
 
         for client in leaving:
             yield Rejection(

@@ -14,6 +14,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
+from models.base_change import BaseChanges
 from models.errors import BouquetError
 from models.messages import RunIdentity
 from models.records import WireDtype, from_stock, to_stock
@@ -81,7 +82,7 @@ class ClientGrid(Grid):
         """Greet nodes that came, mark those that went."""
         self._registrar.refresh()
 
-    def begin_run(self, uid: str, oldest: int = 0) -> None:
+    def begin_run(self, uid: str, oldest: int = 0, changes: BaseChanges | None = None) -> None:
         """Say whose personal state the clients read and keep from now on.
 
         Parameters
@@ -90,8 +91,10 @@ class ClientGrid(Grid):
             8 to 64 letters and digits; the same again where a run is resumed.
         oldest : int
             The oldest round that may be resumed; what only older ones need is let go of.
+        changes : BaseChanges, optional
+            What the method changes in the frozen base.
         """
-        self._dispatcher.run = RunIdentity(uid, oldest)
+        self._dispatcher.begin_run(RunIdentity(uid, oldest), changes)
 
     def exchange(
         self,

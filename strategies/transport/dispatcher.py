@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import WARNING
 
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 from flwr.supercore import log
 
+from models.base_change import BaseChanges
 from models.errors import ClientError, one_line
-from models.messages import NO_RUN, PackRequest, unpack_results
+from models.messages import NO_RUN, PackRequest, RunIdentity, unpack_results
 from models.records import WireDtype
 from models.results import ClientResult
 from models.schema import NamedArrays, Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.hello import Registrar
+from strategies.transport.lanes import Lane, Loss, Parcel, Pool
 from strategies.transport.packing import Pack, plan_packs
 from strategies.transport.polling import Poller
 from strategies.transport.screening import Asked, Gate
 
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-
-@dataclass
-class _Lane:
-    """One node's packs: those to send, those under way, those answered but not their turn."""
-
-    packs: deque[Pack]
-    window: int
-    under_way: dict[str, tuple[int, Pack, dict[str, Request]]] = field(default_factory=dict)
-    answered: dict[int, list[Reply | Rejection]] = field(default_factory=dict)
-    sent: int = 0
-    given: int = 0
-    retried: set[int] = field(default_factory=set)
-
-    @property
-    def done(self) -> bool:
-        return not (self.packs or self.under_way or self.answered)
-
-    @property
-    def has_room(self) -> bool:
-        """Answers that wait for their turn count too, so memory stays bounded."""
-        return bool(self.packs) and self.sent - self.given < self.window
+_WORKER = re.compile(r"actor_id: ([0-9a-f]+)")
 
 
 class _SharedStart:
@@ -79,6 +60,8 @@ class Dispatcher:
     ----------
     run : RunIdentity
         Whose personal state the clients keep.
+    changes : BaseChanges or None
+        What the method has changed in the frozen base.
     """
 
     def __init__(
@@ -92,6 +75,9 @@ class Dispatcher:
         schema: Schema,
     ) -> None:
         self.run = NO_RUN
+        self.changes: BaseChanges | None = None
+        # Newest version of the base that each node is known to have.
+        self._has: dict[int, int] = {}
         self._known = (schema.hash,)
         self._grid = grid
         self._registrar = registrar
@@ -99,6 +85,13 @@ class Dispatcher:
         self._wire = wire
         self._gate = gate
         self._shared = _SharedStart()
+        self._dead: set[str] = set()
+
+    def begin_run(self, run: RunIdentity, changes: BaseChanges | None) -> None:
+        """Say whose personal state, and whose changes of the base, messages are about."""
+        if run.uid != self.run.uid:
+            self._has = {}
+        self.run, self.changes = run, changes
 
     def exchange(
         self,
@@ -125,43 +118,40 @@ class Dispatcher:
             return
         deadline = time.monotonic() + timeout
         size = build(here[0]).arrays.schema.size * _ITEM_BYTES[self._wire]
-        lanes = {
-            node: _Lane(deque(packs), window=2 * max(1, packs[0].node.workers))
-            for node, packs in plan_packs(roster, here, size, self._pack_bytes).items()
-        }
+        pools = _pools(plan_packs(roster, here, size, self._pack_bytes))
+        lanes = [lane for pool in pools for lane in pool.lanes]
         poller = Poller(0.02 if all(n.persistent for n in roster.nodes.values()) else 0.1)
-        while not all(lane.done for lane in lanes.values()):
-            for lane in lanes.values():
-                while lane.has_room:
-                    self._send(lane, lane.packs.popleft(), lane.sent, action, build, server_round)
-            came = self._collect(lanes, action, build, server_round)
-            for lane in lanes.values():
-                while lane.given in lane.answered:
-                    answers = lane.answered.pop(lane.given)
-                    lane.given += 1
-                    yield from answers
+        while not all(lane.done for lane in lanes):
+            for pool in pools:
+                for lane, parcel in pool.leaving():
+                    self._send(lane, parcel, action, build, server_round)
+                self._accompany(pool)
+            came = self._collect(pools, action, server_round)
+            for lane in lanes:
+                yield from lane.in_turn()
             if came:
                 poller.reset()
             elif time.monotonic() >= deadline:
                 break
             else:
                 poller.rest(deadline)
-        for lane in lanes.values():
-            yield from _late(lane, server_round, timeout)
+        for lane in lanes:
+            yield from lane.late(server_round, timeout)
 
     def _send(
         self,
-        lane: _Lane,
-        pack: Pack,
-        number: int,
+        lane: Lane,
+        parcel: Parcel,
         action: Action,
         build: Callable[[str], Request],
         server_round: int,
     ) -> None:
+        pack = parcel.pack
         requests = {client: build(client) for client in pack.clients}
         arrays = [request.arrays for request in requests.values()]
         shared = all(item is arrays[0] for item in arrays)
         preparation = self._registrar.preparation
+        version = max(request.base_version for request in requests.values())
         asked = PackRequest(
             plan=preparation.plan_hash if preparation else "",
             server_round=server_round,
@@ -170,47 +160,74 @@ class Dispatcher:
             options=tuple(request.config for request in requests.values()),
             wire=self._wire,
             run=self.run,
+            base_version=version,
+            changes=self._missing(pack.node.id, version),
         )
         buffer = self._shared.buffer_of(asked) if shared else None
         content = asked.to_content(buffer, self._known)
         (message_id,) = self._grid.push_messages([Message(content, pack.node.id, action)])
-        lane.under_way[message_id] = (number, pack, requests)
-        if number == lane.sent:
-            lane.sent += 1
+        lane.under_way[message_id] = (parcel, requests)
 
-    def _collect(
-        self,
-        lanes: dict[int, _Lane],
-        action: Action,
-        build: Callable[[str], Request],
-        server_round: int,
-    ) -> bool:
-        lane_of = {i: lane for lane in lanes.values() for i in lane.under_way}
+    def _missing(self, node_id: int, version: int) -> dict[int, bytes]:
+        """Return the changes of the base up to a version that a node is not known to have."""
+        if self.changes is None:
+            return {}
+        first = self._has.get(node_id, 0) + 1
+        return {number: self.changes.read(number) for number in range(first, version + 1)}
+
+    def _accompany(self, pool: Pool) -> None:
+        """Greet another node of the pool at the moment that a lost pack left alone."""
+        alone = pool.company_for()
+        others = [n.id for n in self._registrar.roster.nodes.values() if n.persistent]
+        others = [node_id for node_id in others if node_id != alone]
+        if alone is not None and others:
+            pool.company.add(self._registrar.greet_again(others[0]))
+
+    def _collect(self, pools: Sequence[Pool], action: Action, server_round: int) -> bool:
+        company = {i: pool for pool in pools for i in pool.company}
+        packs = {i: (pool, lane) for pool in pools for lane in pool.lanes for i in lane.under_way}
         came = False
-        for message in self._grid.pull_messages(list(lane_of)):
+        for message in self._grid.pull_messages([*packs, *company]):
             asked = message.metadata.reply_to_message_id
-            lane = lane_of.get(asked)
-            if lane is None or asked not in lane.under_way:
+            if asked in company:
+                company[asked].accompanied(asked, well=not message.has_error())
                 continue
+            if asked not in packs or asked not in packs[asked][1].under_way:
+                continue
+            pool, lane = packs[asked]
             came = True
-            number, pack, requests = lane.under_way.pop(asked)
-            answers = self._read(message, pack, requests, action, server_round)
+            parcel, requests = lane.under_way.pop(asked)
+            answers = self._read(message, parcel.pack, requests, action, server_round)
+            if not message.has_error():
+                pool.came_back()
             if isinstance(answers, ClientError):
-                if number not in lane.retried:
-                    lane.retried.add(number)
+                if pool.lose(lane, parcel, self._loss(message)):
                     if answers.code_name == "unprepared":
-                        self._registrar.reprepare(pack.node.id)
-                    self._send(lane, pack, number, action, build, server_round)
+                        self._has.pop(parcel.pack.node.id, None)
+                        self._registrar.reprepare(parcel.pack.node.id)
                     continue
-                answers = [Asked(c, action, server_round).rejection(answers) for c in pack.clients]
-            lane.answered[number] = answers
+                clients = parcel.pack.clients
+                answers = [Asked(c, action, server_round).rejection(answers) for c in clients]
+            else:
+                self._has[parcel.pack.node.id] = max(r.base_version for r in requests.values())
+            lane.answered[parcel.number] = answers
         return came
+
+    def _loss(self, message: Message) -> Loss:
+        """Say how a pack was lost; Ray's errors name the worker, also when it was dead before."""
+        if not message.has_error():
+            return "unusable"
+        named = _WORKER.search(str(message.error.reason))
+        if named and named[1] in self._dead:
+            return "untouched"
+        self._dead.update(named.groups() if named else ())
+        return "failed"
 
     def _read(
         self,
         message: Message,
         pack: Pack,
-        requests: dict[str, Request],
+        requests: Mapping[str, Request],
         action: Action,
         server_round: int,
     ) -> list[Reply | Rejection] | ClientError:
@@ -264,11 +281,16 @@ class Dispatcher:
         return self._gate.admit(result, asked, bytes_up=size)
 
 
-def _late(lane: _Lane, server_round: int, timeout: float) -> Iterator[Reply | Rejection]:
-    """Yield what is left of a lane when time is up: answers first, then who did not answer."""
-    silent = [pack for _, pack, _ in sorted(lane.under_way.values(), key=lambda item: item[0])]
-    for number in sorted(lane.answered):
-        yield from lane.answered[number]
-    for pack in (*silent, *lane.packs):
-        for client in pack.clients:
-            yield Rejection(client, server_round, "timeout", f"no answer in {timeout:g} s")
+def _pools(planned: Mapping[int, Sequence[Pack]]) -> list[Pool]:
+    """Make the lanes; nodes whose processes stay between messages share them (simulation)."""
+    shared: list[Lane] = []
+    pools = []
+    for packs in planned.values():
+        node = packs[0].node
+        parcels = deque(Parcel(number, pack) for number, pack in enumerate(packs))
+        lane = Lane(parcels, window=2 * max(1, node.workers))
+        if node.persistent:
+            shared.append(lane)
+        else:
+            pools.append(Pool([lane], shared=False))
+    return [*pools, Pool(shared, shared=True)] if shared else pools

@@ -27,12 +27,15 @@ class Request:
         Options for this client: the objective, local steps, ...
     reply : Schema, optional
         What the answer must hold; None means: as `arrays`.
+    base_version : int
+        Version of the frozen base that it starts from; 0 = as it was loaded.
     """
 
     client: str
     arrays: NamedArrays
     config: Mapping[str, Scalar] = field(default_factory=dict)
     reply: Schema | None = None
+    base_version: int = 0
 
     @property
     def reply_schema(self) -> Schema:

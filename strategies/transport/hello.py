@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from logging import INFO, WARNING
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -20,6 +20,7 @@ from strategies.transport.polling import Poller, pull_all
 from strategies.transport.roster import Client, Roster, natural_key
 
 _SETTLING = 5.0  # seconds; a SuperNode asks its SuperLink every 3
+_GREETINGS = 3  # of a node whose process was lost meanwhile
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Registrar:
     preparation: Preparation | None = None
     greetings: dict[int, Greeting] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
+    _lost: dict[int, int] = field(default_factory=dict)
+    _waiting: dict[int, Greeting] = field(default_factory=dict)
 
     def gather(self, needed: int) -> None:
         """Wait until at least `needed` clients are known.
@@ -108,11 +111,12 @@ class Registrar:
         for gone in [n for n in self.roster.nodes if n not in present]:
             log(WARNING, "node of %s is not connected any more", self.roster.nodes[gone].stream)
             self.roster.leave(gone)
-            self._seen.discard(gone)
+        self._seen &= present
+        fresh = self._let_in(present)
         if present - self._seen:
-            fresh = self._greet_new(time.monotonic() + self.timeout)
-            if self.preparation is not None:
-                self.prepare(self.preparation, fresh)
+            fresh += self._greet_new(time.monotonic() + self.timeout)
+        if fresh and self.preparation is not None:
+            self.prepare(self.preparation, fresh)
 
     def prepare(self, preparation: Preparation, nodes: Sequence[int] | None = None) -> None:
         """Give nodes the plan, and the base where they lack it; refuse clients with another base.
@@ -146,24 +150,23 @@ class Registrar:
                 )
             if problem:
                 self._refuse(node_id, problem)
-        if wanted and not self.roster.reachable:
+            if isinstance(answer, str):
+                self._greet_later(node_id)
+        if nodes is None and wanted and not self.roster.reachable:
             raise ModelError(f"no client is left to train:{self._reasons()}")
 
     def reprepare(self, node_id: int) -> None:
         """Give one node plan and base again; it lost them."""
         if self.preparation is not None:
             greeting = self.greetings[node_id]
-            self.greetings[node_id] = Greeting(
-                greeting.node,
-                greeting.clients,
-                greeting.kind,
-                greeting.labels,
-                None,
-                (),
-                greeting.code,
-                greeting.versions,
-            )
+            self.greetings[node_id] = replace(greeting, base=None, shipped=())
             self.prepare(self.preparation, [node_id])
+
+    def greet_again(self, node_id: int) -> str:
+        """Send one more greeting, whose reply says nothing new; return the message's id."""
+        content = RecordDict({"config": ConfigRecord(dict(self.hello))})
+        (message_id,) = self.grid.push_messages([Message(content, node_id, HELLO)])
+        return str(message_id)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -192,6 +195,8 @@ class Registrar:
             if error or isinstance(answer, str):
                 self.refused[f"node {node_id}"] = error
                 log(WARNING, "a node cannot take part: %s", error)
+                if isinstance(answer, str):
+                    self._greet_later(node_id)
                 continue
             try:
                 greeting = read_greeting(node_id, answer)
@@ -206,16 +211,41 @@ class Registrar:
                 continue
             clash = [c.id for c in greeting.clients if self._held_elsewhere(c)]
             if clash:
+                # A SuperNode that was killed stays connected for a minute after its successor came.
+                self._waiting[node_id] = greeting
                 self.refused[greeting.node.stream] = (
-                    f"client-id '{clash[0]}' is taken by another connected node"
+                    f"client-id '{clash[0]}' is taken by another connected node; "
+                    "this one can take part when that one is gone"
                 )
                 continue
-            self.greetings[node_id] = greeting
-            self.roster.join(greeting.node, greeting.clients)
+            self._welcome(greeting)
             joined.append(node_id)
-            names = [c.id for c in greeting.clients]
-            log(INFO, "node with %d clients: %s%s", len(names), names[0], _more(names))
         return joined
+
+    def _welcome(self, greeting: Greeting) -> None:
+        names = [c.id for c in greeting.clients]
+        for name in (*names, f"node {greeting.node.id}"):
+            self.refused.pop(name, None)
+        self.greetings[greeting.node.id] = greeting
+        self.roster.join(greeting.node, greeting.clients)
+        log(INFO, "node with %d clients: %s%s", len(names), names[0], _more(names))
+
+    def _let_in(self, present: Collection[int]) -> list[int]:
+        """Welcome nodes whose clients no other connected node has any more."""
+        joined = []
+        for node_id, greeting in list(self._waiting.items()):
+            if node_id not in present:
+                del self._waiting[node_id]
+            elif not any(map(self._held_elsewhere, greeting.clients)):
+                self._welcome(self._waiting.pop(node_id))
+                joined.append(node_id)
+        return joined
+
+    def _greet_later(self, node_id: int) -> None:
+        """Greet a node again at the next refresh: only its process was lost."""
+        self._lost[node_id] = self._lost.get(node_id, 0) + 1
+        if self._lost[node_id] < _GREETINGS:
+            self._seen.discard(node_id)
 
     def _held_elsewhere(self, client: Client) -> bool:
         if client.id not in self.roster:

@@ -22,7 +22,7 @@ SCHEMA = Schema.of(
         "a.lora_B.weight": np.zeros((3, 2), np.float32),
         "classifier.weight": np.zeros((3, 3), np.float32),
     },
-    {"rank": 2, "scaling": 2.0, "head": "classifier"},
+    {"rank": 2, "alpha": 4.0, "scaling": 2.0, "head": "classifier"},
 )
 MAKERS: dict[str, Callable[[], Strategy]] = {
     "fedavg": lambda: registry().compose(("fedavg",), {}),
@@ -41,7 +41,16 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
     **{
         name: lambda name=name: registry().compose((name,), {})
         for name in ("fedstale", "fedvarp", "mifa", "fedau")
-        + ("fedit", "ffa-lora", "rolora", "fedsa-lora")
+        + (
+            "fedit",
+            "ffa-lora",
+            "rolora",
+            "fedsa-lora",
+            "flora",
+            "fedex-lora",
+            "flexlora",
+            "hetlora",
+        )
     },
     "fedstale auto > fedopt": lambda: registry().compose(
         ("fedstale", "fedopt"), {"fedstale": {"beta": "auto"}}

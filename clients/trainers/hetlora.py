@@ -1,0 +1,116 @@
+"""HetLoRA's client half: local training that may prune its own rank.
+
+Cho et al., "Heterogeneous LoRA for Federated Fine-tuning of On-Device Foundation Models", EMNLP
+2024, https://arxiv.org/abs/2401.06432. Beside the loss, a client of rank r minimises
+
+    lambda sum over layers of ||B[:, q:]|| ||A[q:, :]||,   q = floor(gamma r),
+
+and where that sum is smaller after training than before, the tail goes: its rank is q from then
+on. It returns its adapter at the rank that it was sent, with zeros in the tail, and says its rank.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field, PrivateAttr
+
+from clients.objectives import Objective
+from clients.trainers.base import ClientRound, Outcome, Trainer
+from models.factors import rank_of, resized, role_of, with_rank
+from models.schema import NamedArrays, Schema
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.adapted import AdaptedModel
+
+
+def pair_keys(schema: Schema) -> Iterator[tuple[str, str]]:
+    """Yield the keys of A and of B, layer by layer."""
+    for key in schema.slices:
+        if role_of(key) == "A":
+            yield key, key.replace("lora_A", "lora_B").replace("embedding_A", "embedding_B")
+
+
+def tail_size(arrays: NamedArrays, first: int) -> float:
+    """Return the sum over layers of ||B[:, first:]|| ||A[first:, :]||."""
+    norm = np.linalg.norm
+    return float(
+        sum(
+            norm(arrays[b][:, first:]) * norm(arrays[a][first:])
+            for a, b in pair_keys(arrays.schema)
+        )
+    )
+
+
+class TailPenalty(Objective):
+    """An objective, and a pull of the last rows of A and columns of B towards zero."""
+
+    about: ClassVar[str] = "an objective plus lambda ||B tail|| ||A tail||"
+    strength: float
+    first: int
+    last: int
+    _inner: Objective = PrivateAttr()
+
+    def around(self, inner: Objective) -> TailPenalty:
+        """Return this penalty beside another objective."""
+        self._inner = inner
+        return self
+
+    def loss(
+        self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the other objective's loss; the penalty comes with the gradient."""
+        return self._inner.loss(model, batch, targets)
+
+    def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
+        """Add lambda ||A tail|| B tail / ||B tail||, and the same for A."""
+        self._inner.adjust_gradient(model, start)
+        gradient = model.flat.grad
+        if gradient is None:
+            return
+        for a_key, b_key in pair_keys(model.schema):
+            (a_place, a_shape), (b_place, b_shape) = (
+                model.schema.slices[key] for key in (a_key, b_key)
+            )
+            a = model.flat.data[a_place].view(a_shape)[self.first : self.last]
+            b = model.flat.data[b_place].view(b_shape)[:, self.first : self.last]
+            size_a, size_b = float(a.norm()), float(b.norm())
+            if size_a > 0 and size_b > 0:
+                of_a = gradient[a_place].view(a_shape)[self.first : self.last]
+                of_b = gradient[b_place].view(b_shape)[:, self.first : self.last]
+                of_a.add_(a, alpha=self.strength * size_b / size_a)
+                of_b.add_(b, alpha=self.strength * size_a / size_b)
+
+
+class HetLoRATrainer(Trainer):
+    """Trains at the client's rank and prunes the tail that has shrunk."""
+
+    about: ClassVar[str] = (
+        "trains with a penalty on the last ranks, and drops them when they shrink"
+    )
+    gamma: Annotated[float, Field(gt=0, le=1, description="share of the rank that is kept")] = 0.99
+    penalty: Annotated[float, Field(ge=0, description="lambda, strength of the penalty")] = 1e-3
+
+    def train(self, work: ClientRound) -> Outcome:
+        """Train, and say the rank of the next round."""
+        rank = rank_of(work.start.schema)
+        kept = max(1, math.floor(self.gamma * rank))
+        if kept == rank:
+            outcome = super().train(work)
+            return Outcome(outcome.arrays, {**outcome.metrics, "rank": float(rank)})
+        penalty = TailPenalty(strength=self.penalty, first=kept, last=rank)
+        full = self.model_of(work)
+        trained = work.fit(full.vector, objective=penalty.around(work.objective))
+        wide = NamedArrays(full.schema, trained.vector)
+        arrays = resized(wide, work.start.schema)
+        if tail_size(arrays, kept) < tail_size(work.start, kept):
+            arrays = resized(
+                resized(arrays, with_rank(arrays.schema, kept, "proportional")), arrays.schema
+            )
+            rank = kept
+        return Outcome(arrays, {"train_loss": trained.loss, "rank": float(rank)})
