@@ -87,8 +87,6 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         from clients.data.cards import site_card
 
         cards = [site_card(spec, path, client, state / "cards") for client, path in site.items()]
-        if "rank" in node:
-            cards = [{**card, "rank": int(str(node["rank"]))} for card in cards]
         if not _truthy(node.get("share-label-counts")):
             cards = [{**card, "label_counts": None} for card in cards]
     else:
@@ -97,6 +95,8 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         federation = load_federation(spec)
         mine = own_share(federation.client_ids, node)
         cards = [describe_client(federation.client(client)) for client in mine]
+    if "rank" in node:
+        cards = [{**card, "rank": _rank(node["rank"])} for card in cards]
     workers, persistent = _workers(node)
     return {
         "clients": cards,
@@ -108,6 +108,12 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         "code": code_hash(),
         "versions": {name: _version(name) for name in ("flwr", "torch", "transformers", "peft")},
     }
+
+
+def _rank(stated: object) -> int:
+    if not str(stated).isdecimal() or int(str(stated)) < 1:
+        raise DataError(f"this node's rank is '{stated}'; give a whole number of at least 1")
+    return int(str(stated))
 
 
 def own_share(clients: tuple[str, ...], node: NodeConfig) -> list[str]:

@@ -49,6 +49,22 @@ def rank_of(schema: Schema) -> int:
     return rank
 
 
+def require_products(schema: Schema) -> None:
+    """Refuse adapters whose layers do not simply add scaling * B A.
+
+    Raises
+    ------
+    BouquetError
+        No factors, or DoRA, which also rescales what it adds to.
+    """
+    rank_of(schema)
+    if schema.facts.get("dora"):
+        raise BouquetError(
+            "this method works on the products B A, and DoRA adds something else to the base; "
+            "leave out adapter-args='dora=true'"
+        )
+
+
 def scaling_of(schema: Schema) -> float:
     """Return the factor of B A in what an adapted layer adds."""
     return float(schema.facts["scaling"])

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from models.factors import require_products
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.lora.pairs import Layout
@@ -34,6 +35,7 @@ class FlexLoRA(base.Strategy):
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Start from the first adapter."""
+        require_products(arrays.schema)
         super().initialise(arrays)
         self._starts: dict[int, NamedArrays] = {}
 

@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
+from models.factors import require_products
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.lora.means import FactorMean, norm_weights
@@ -67,6 +68,7 @@ class HetLoRA(base.Strategy):
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Start with the ranks that clients can afford."""
+        require_products(arrays.schema)
         super().initialise(arrays)
         self._pruned: dict[str, int] = {}
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from models.base_change import BaseChanges, LayerChange, encoded
-from models.factors import rank_of
+from models.factors import require_products
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.lora.product import Delta, Product
@@ -30,7 +30,7 @@ class Merging(base.Strategy):
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Start from the base as it was loaded."""
-        rank_of(arrays.schema)
+        require_products(arrays.schema)
         super().initialise(arrays)
         if self._folder is None:
             self._temporary = TemporaryDirectory(prefix="bouquet-")
