@@ -27,9 +27,9 @@ from clients.trainers import TRAINERS, ClientRound, Outcome, Trainer
 from clients.training import Evaluated, Prepared, evaluate
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter, option_errors
-from models.base_change import BaseChanges
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import ClientError, ModelError, nearest
+from models.lora.base_change import BaseChanges
 from models.messages import RunIdentity
 from models.randomness import derive_generator, derive_seed
 from models.schema import NamedArrays, Schema

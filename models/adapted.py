@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from models.adapters import Adapter
-from models.base_change import ChangingBase
 from models.errors import ModelError
+from models.lora.base_change import ChangingBase
 from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
 from models.tasks import TASKS, Kind, LoadedBase
 

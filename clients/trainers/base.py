@@ -11,7 +11,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from clients.personal_state import Kept
-from models.factors import rank_of, resized, with_rank
+from models.lora.factors import rank_of, with_rank
+from models.lora.resize import resized
 from models.schema import NamedArrays, Schema, Vector
 
 if TYPE_CHECKING:

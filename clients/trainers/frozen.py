@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from clients.trainers.base import ClientRound, Outcome, Trainer
-from models.factors import with_roles
+from models.lora.factors import with_roles
 from models.schema import NamedArrays
 
 

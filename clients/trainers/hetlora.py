@@ -20,7 +20,8 @@ from pydantic import Field, PrivateAttr
 
 from clients.objectives import Objective
 from clients.trainers.base import ClientRound, Outcome, Trainer
-from models.factors import rank_of, resized, role_of, with_rank
+from models.lora.factors import rank_of, role_of, with_rank
+from models.lora.resize import resized
 from models.schema import NamedArrays, Schema
 
 if TYPE_CHECKING:

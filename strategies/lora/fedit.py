@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from models.factors import rank_of
+from models.lora.factors import rank_of
 from models.schema import NamedArrays
 from strategies.fedavg import FedAvg
 

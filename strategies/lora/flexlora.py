@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from models.factors import require_products
+from models.lora.factors import require_products
+from models.lora.pairs import Layout
 from models.schema import NamedArrays
 from strategies import base
-from strategies.aggregation.lora.pairs import Layout
 from strategies.aggregation.lora.svd import truncated_svd
 from strategies.lora.flora import Stack
 from strategies.lora.ranked import RankedOptions, cut_to, rank_for

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Self
 
-from models.factors import role_of, with_roles
+from models.lora.factors import role_of, with_roles
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.lora.product import ProductMean

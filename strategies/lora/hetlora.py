@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from models.factors import require_products
+from models.lora.factors import require_products
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.lora.means import FactorMean, norm_weights

@@ -1,7 +1,7 @@
 """Base of methods that merge into the frozen base what their adapter cannot hold.
 
-The server writes each round's change as a new version of the base (`models.base_change`); messages
-name the version, and nodes are sent the changes that they lack.
+The server writes each round's change as a new version of the base (`models.lora.base_change`);
+messages name the version, and nodes are sent the changes that they lack.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from models.base_change import BaseChanges, LayerChange, encoded
-from models.factors import require_products
+from models.lora.base_change import BaseChanges, LayerChange, encoded
+from models.lora.factors import require_products
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.lora.product import Delta, Product

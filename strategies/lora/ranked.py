@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.factors import rank_of, with_rank
+from models.lora.factors import rank_of, with_rank
+from models.lora.resize import resized
 from models.schema import NamedArrays
 from strategies import base
-from strategies.aggregation.lora.resize import resized
 from strategies.rounds.context import RoundContext
 
 

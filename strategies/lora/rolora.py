@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from models.factors import rank_of, with_roles
+from models.lora.factors import rank_of, with_roles
 from models.schema import NamedArrays, Schema
 from strategies.fedavg import FedAvg, MeanOfUpdates
 from strategies.rounds.context import Instruction, RoundContext, Update

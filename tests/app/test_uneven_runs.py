@@ -147,18 +147,15 @@ def test_a_node_that_stays_away_is_forgotten_only_if_asked(base: Config) -> None
         places = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
         config = {**base, "run-name": f"after-{after}", "forget-after": after}
         grid = LocalGrid(app, places, config)
-        gone = 1000
 
         def leave(message: Message, reply: Message, grid: LocalGrid = grid) -> Message:
-            if ("train", gone) in grid.sent and message.metadata.message_type == "train":
-                grid.nodes.pop(gone, None)
+            if ("train", 1000) in grid.sent and message.metadata.message_type == "train":
+                grid.nodes.pop(1000, None)
             return reply
 
         grid._tamper = leave
         folder = run_job(grid, config)
-        state = json.loads(
-            (folder / "checkpoints" / "round-000008" / "state.json").read_text()
-        )
+        state = json.loads((folder / "checkpoints" / "round-000008" / "state.json").read_text())
         memories[after] = state["values"]["examples"]
         assert len(state["roster"]) == (5 if after == 0 else 2)
     assert memories[0] > memories[2] > 0

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from lora_cases import adapter, dense_deltas, schema_of
 
 from models.errors import ClientError, ModelError
-from models.factors import with_rank
-from strategies.aggregation.lora.resize import resized
-from strategies.aggregation.lora.sparse import decode, encode, encoded_bytes, top_k
+from models.lora.factors import with_rank
+from models.lora.resize import resized
+from models.sparse import decode, encode, encoded_bytes, top_k
 from strategies.aggregation.lora.squeeze import annealed_rank, squeezed
 
 VECTORS = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=60).map(np.float32)

@@ -8,10 +8,10 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
 from models.adapters import Lora
 from models.errors import BouquetError, ModelError
-from models.factors import with_rank
+from models.lora.factors import with_rank
+from models.lora.pairs import Layout, factor_keys
+from models.lora.resize import resized
 from models.schema import ArraySpec, NamedArrays, Schema
-from strategies.aggregation.lora.pairs import Layout, factor_keys
-from strategies.aggregation.lora.resize import resized
 
 
 class Zoo(torch.nn.Module):

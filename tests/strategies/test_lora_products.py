@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from lora_cases import adapter, cohorts, dense_deltas, dense_mean, rank_one_pair, schema_of
 
 from models.errors import ModelError
+from models.lora.pairs import Pair
 from models.schema import NamedArrays
-from strategies.aggregation.lora.pairs import Pair
 from strategies.aggregation.lora.product import (
     Product,
     ProductMean,

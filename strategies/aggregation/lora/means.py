@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ModelError
+from models.lora.pairs import Layout, Letter, PairPlace
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.blocks import add_scaled, divided
-from strategies.aggregation.lora.pairs import Layout, Letter, PairPlace
 from strategies.aggregation.lora.product import norm, product_of
 
 # A client whose product is zero has no say, unless all are zero: then they have the same.

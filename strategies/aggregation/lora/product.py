@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ModelError
+from models.lora.pairs import Layout, Matrix, Pair
 from models.schema import NamedArrays, Schema
-from strategies.aggregation.lora.pairs import Layout, Matrix, Pair
 
 Dense = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from models.lora.pairs import Layout, Pair
 from models.schema import NamedArrays
-from strategies.aggregation.lora.pairs import Layout, Pair
 from strategies.aggregation.lora.product import Delta, LayerSum, Product
 from strategies.aggregation.lora.svd import truncated_svd
 

@@ -8,8 +8,8 @@ adapter's own factors are small enough.
 from __future__ import annotations
 
 from models.errors import ModelError
+from models.lora.pairs import Layout
 from models.schema import NamedArrays, Schema
-from strategies.aggregation.lora.pairs import Layout
 from strategies.aggregation.lora.product import Delta, product_of
 from strategies.aggregation.lora.svd import Split, truncated_svd
 
@@ -21,7 +21,7 @@ def squeezed(arrays: NamedArrays, schema: Schema, split: Split = "symmetric") ->
     ----------
     arrays : NamedArrays
     schema : Schema
-        What `models.factors.with_rank` gives.
+        What `models.lora.factors.with_rank` gives.
     split : {"symmetric", "left"}
         Whether A and B share the singular values, or B has them all.
 

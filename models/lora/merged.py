@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from models.base_change import BaseChanges, matrix
-from models.factors import role_of, scaling_of
+from models.lora.base_change import BaseChanges, matrix
+from models.lora.factors import role_of, scaling_of
 from models.schema import ArraySpec, NamedArrays, Schema
 
 Dense = npt.NDArray[np.float32]

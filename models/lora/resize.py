@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.errors import ModelError
+from models.lora.pairs import Layout, Matrix
 from models.schema import NamedArrays, Schema
-from strategies.aggregation.lora.pairs import Layout, Matrix
 
 
 def resized(arrays: NamedArrays, schema: Schema) -> NamedArrays:
@@ -21,7 +21,7 @@ def resized(arrays: NamedArrays, schema: Schema) -> NamedArrays:
     ----------
     arrays : NamedArrays
     schema : Schema
-        As `models.factors.with_rank` gives it.
+        As `models.lora.factors.with_rank` gives it.
 
     Returns
     -------

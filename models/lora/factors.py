@@ -10,10 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Literal
 
-import numpy as np
-
 from models.errors import BouquetError
-from models.schema import ArraySpec, Fact, NamedArrays, Schema
+from models.schema import ArraySpec, Fact, Schema
 
 Role = Literal["A", "B", "rest"]
 _FACTOR = re.compile(r"(?:^|\.)lora_(?:embedding_)?([AB])(?:\.|$)")
@@ -120,23 +118,3 @@ def with_rank(
 def _by_rule(facts: Mapping[str, Fact], ratio: float) -> float:
     """Return what ranks count as in the scaling: as they are, or with rsLoRA their root."""
     return ratio**0.5 if facts.get("rslora") else ratio
-
-
-def resized(arrays: NamedArrays, schema: Schema) -> NamedArrays:
-    """Return the numbers at another rank: the first rows of A and columns of B, or zeros beyond.
-
-    Parameters
-    ----------
-    arrays : NamedArrays
-    schema : Schema
-        Of the same keys, as `with_rank` gives it.
-    """
-    if arrays.schema == schema:
-        return arrays
-    vector = np.zeros(schema.size, dtype=arrays.vector.dtype)
-    for spec in schema.arrays:
-        place, shape = schema.slices[spec.key]
-        old = arrays[spec.key]
-        common = tuple(slice(0, min(a, b)) for a, b in zip(old.shape, shape, strict=True))
-        vector[place].reshape(shape)[common] = old[common]
-    return NamedArrays(schema, vector)
