@@ -21,6 +21,7 @@ from strategies.base import Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.local import Local
+from strategies.lora.cellm import CELLM
 from strategies.lora.fedex_lora import FedExLoRA
 from strategies.lora.fedit import FedIT
 from strategies.lora.fedsa_lora import FedSALoRA
@@ -83,6 +84,7 @@ BUILT_IN = (
     Method("fedex-lora", FedExLoRA, "Singhal et al., ACL 2025, https://arxiv.org/abs/2410.09432"),
     Method("flexlora", FlexLoRA, "Bai et al., NeurIPS 2024, https://arxiv.org/abs/2402.11505"),
     Method("hetlora", HetLoRA, "Cho et al., EMNLP 2024, https://arxiv.org/abs/2401.06432"),
+    Method("cellm", CELLM, "Raje, 2024, https://arxiv.org/abs/2407.20557 (FLASC: 2406.05233)"),
     Method("fedsa-lora", FedSALoRA, "Guo et al., ICLR 2025, https://arxiv.org/abs/2410.01463"),
     Method("local", Local, "baseline"),
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from models.errors import ClientError
-from models.records import WireDtype, from_blob, from_flat, to_blob, to_flat
+from models.records import WireDtype, from_blob, from_wire, to_blob, to_wire
 from models.results import Answers, ClientResult, Listing, write_rows
 from models.schema import NamedArrays, Schema
 
@@ -121,13 +121,12 @@ class PackRequest:
         return content
 
     def encoded(self) -> ArrayRecord:
-        """Write the arrays: one buffer, or one a client where their lengths differ."""
-        rows = [a.vector for a in self.arrays]
-        if len({row.shape for row in rows}) == 1:
-            return to_flat(rows, self.wire)
+        """Write the arrays: one buffer, or one a client where their schemas differ."""
+        if len({a.schema.hash for a in self.arrays}) == 1:
+            return to_wire(self.arrays, self.wire)
         record = ArrayRecord()
-        for index, row in enumerate(rows):
-            for key, array in to_flat([row], self.wire).items():
+        for index, arrays in enumerate(self.arrays):
+            for key, array in to_wire([arrays], self.wire).items():
                 record[f"{index}/{key}"] = array
         return record
 
@@ -198,13 +197,13 @@ class PackHeader:
             raise ClientError("schema", f"asked for schema {unknown}, this node has {have}")
         wanted = [schemas[name] for name in self.schemas]
         if all("/" not in key for key in self.record):
-            rows = [row.copy() for row in from_flat(self.record, wanted[0], len(wanted))]
+            rows = [row.copy() for row in from_wire(self.record, wanted[0], len(wanted))]
         else:
             rows = []
             for index, schema in enumerate(wanted):
                 start = f"{index}/"
                 own = {k[len(start) :]: v for k, v in self.record.items() if k.startswith(start)}
-                rows.append(from_flat(ArrayRecord(own), schema, 1)[0].copy())
+                rows.append(from_wire(ArrayRecord(own), schema, 1)[0].copy())
         arrays = tuple(NamedArrays(s, row) for s, row in zip(wanted, rows, strict=True))
         return PackRequest(
             self.plan,
@@ -244,7 +243,7 @@ def pack_results(results: Sequence[ClientResult], wire: WireDtype, server_round:
     )
     content = RecordDict({"config": config})
     for name, group in by_schema.items():
-        content[f"arrays-{name}"] = to_flat([a.vector for a in group], wire)
+        content[f"arrays-{name}"] = to_wire(group, wire)
     return content
 
 
@@ -287,7 +286,7 @@ def unpack_results(
             record = content.array_records.get(f"arrays-{name}")
             if record is None:
                 raise ClientError("keys", "the buffer of arrays is missing")
-            rows = from_flat(record, known[name], listing.members[name])
+            rows = from_wire(record, known[name], listing.members[name])
             buffers[name] = [NamedArrays(known[name], row) for row in rows]
         except ClientError as error:
             buffers[name] = error

@@ -17,10 +17,12 @@ from flwr.app import Array, ArrayRecord
 from models.decoding import check_volume, read_array
 from models.errors import ClientError
 from models.schema import Fact, NamedArrays, Schema, Vector
+from models.sparse import decode, encode, encoded_bytes
 
 WireDtype = Literal["float32", "float16", "bfloat16"]
 _FLAT = "flat"
 _BLOB = "blob"
+_SPARSE = "sparse"
 _BFLOAT16 = "bfloat16-bits"
 
 
@@ -86,6 +88,49 @@ def _encode(rows: npt.NDArray[np.floating], wire: WireDtype) -> tuple[str, npt.N
             return _FLAT, np.ascontiguousarray(rows, dtype=np.float16)
     # A stock schema with integer arrays has a float64 vector, which must arrive whole.
     return _FLAT, np.ascontiguousarray(rows)
+
+
+def to_wire(arrays: Sequence[NamedArrays], wire: WireDtype = "float32") -> ArrayRecord:
+    """Write arrays of one schema: as one flat buffer, or sparse where the schema says so.
+
+    A schema with the fact ``sparse`` holds mostly zeros; only the others travel, as float32 with
+    their places (`models.sparse`).
+    """
+    if not arrays[0].schema.facts.get("sparse"):
+        return to_flat([a.vector for a in arrays], wire)
+    pieces = [encode(a.vector, a.vector != 0) for a in arrays]
+    lengths = np.array([len(piece) for piece in pieces], "<u8").tobytes()
+    data = np.frombuffer(lengths + b"".join(pieces), np.uint8)
+    return ArrayRecord({_SPARSE: Array(data)})
+
+
+def from_wire(record: ArrayRecord, schema: Schema, rows: int) -> npt.NDArray[np.floating]:
+    """Read `to_wire`'s record back; raises as `from_flat`."""
+    if not schema.facts.get("sparse"):
+        return from_flat(record, schema, rows)
+    check_volume(record.values(), rows * schema.size, 1)
+    if set(record) != {_SPARSE}:
+        raise ClientError("keys", f"expected one sparse buffer, found {sorted(record)[:3]}")
+    array = record[_SPARSE]
+    if len(array.shape) != 1:
+        raise ClientError("shape", f"a sparse buffer of shape {array.shape[:4]}")
+    data = read_array(_SPARSE, array, tuple(array.shape), ("uint8",)).tobytes()
+    lengths = [int(n) for n in np.frombuffer(data[: 8 * rows], "<u8")]
+    if len(lengths) != rows or 8 * rows + sum(lengths) != len(data):
+        raise ClientError("format", f"{len(data)} bytes of sparse rows do not add up")
+    out = np.zeros((rows, schema.size), dtype=schema.dtype)
+    start = 8 * rows
+    for row, length in zip(out, lengths, strict=True):
+        row[:], _ = decode(data[start : start + length], schema.size)
+        start += length
+    return out
+
+
+def wire_bytes(arrays: NamedArrays, wire: WireDtype) -> int:
+    """Return how many bytes the numbers of one payload travel as, places included."""
+    if arrays.schema.facts.get("sparse"):
+        return encoded_bytes(arrays.schema.size, int(np.count_nonzero(arrays.vector)))
+    return arrays.schema.size * (4 if wire == "float32" else 2)
 
 
 def to_flat(vectors: Sequence[Vector], wire: WireDtype = "float32") -> ArrayRecord:

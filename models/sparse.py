@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ClientError, ModelError
-from models.schema import Vector
+from models.schema import Schema, Vector
 
 Mask = npt.NDArray[np.bool_]
 
@@ -112,3 +112,13 @@ def _index_type(size: int) -> np.dtype[np.unsignedinteger]:
         if size <= np.iinfo(kind).max + 1:
             return kind
     return np.dtype("<u8")
+
+
+def sparse_schema(schema: Schema) -> Schema:
+    """Return the schema of arrays that travel without their zeros."""
+    return Schema(schema.arrays, {**schema.facts, "sparse": True})
+
+
+def delta_schema(schema: Schema) -> Schema:
+    """Return the schema of a sparse difference, start minus result, of such arrays."""
+    return Schema(schema.arrays, {**schema.facts, "sparse": True, "update": "delta"})

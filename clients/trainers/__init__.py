@@ -6,12 +6,23 @@ from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetlora import HetLoRATrainer
 from clients.trainers.partial import Partial
+from clients.trainers.sparse import Sparse
 
 TRAINERS: dict[str, type[Trainer]] = {
     "plain": Trainer,
     "partial": Partial,
     "frozen": Frozen,
     "hetlora": HetLoRATrainer,
+    "sparse": Sparse,
 }
 
-__all__ = ["TRAINERS", "ClientRound", "Frozen", "HetLoRATrainer", "Outcome", "Partial", "Trainer"]
+__all__ = [
+    "TRAINERS",
+    "ClientRound",
+    "Frozen",
+    "HetLoRATrainer",
+    "Outcome",
+    "Partial",
+    "Sparse",
+    "Trainer",
+]

@@ -6,16 +6,17 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from logging import WARNING
 
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 from flwr.supercore import log
 
-from models.base_change import BaseChanges
 from models.errors import ClientError, one_line
+from models.lora.base_change import BaseChanges
 from models.messages import NO_RUN, PackRequest, RunIdentity, unpack_results
-from models.records import WireDtype
+from models.records import WireDtype, wire_bytes
 from models.results import ClientResult
 from models.schema import NamedArrays, Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
@@ -25,7 +26,6 @@ from strategies.transport.packing import Pack, plan_packs
 from strategies.transport.polling import Poller
 from strategies.transport.screening import Asked, Gate
 
-_ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _WORKER = re.compile(r"actor_id: ([0-9a-f]+)")
 
 
@@ -117,7 +117,7 @@ class Dispatcher:
         if not here:
             return
         deadline = time.monotonic() + timeout
-        size = build(here[0]).arrays.schema.size * _ITEM_BYTES[self._wire]
+        size = wire_bytes(build(here[0]).arrays, self._wire)
         pools = _pools(plan_packs(roster, here, size, self._pack_bytes))
         lanes = [lane for pool in pools for lane in pool.lanes]
         poller = Poller(0.02 if all(n.persistent for n in roster.nodes.values()) else 0.1)
@@ -163,6 +163,9 @@ class Dispatcher:
             base_version=version,
             changes=self._missing(pack.node.id, version),
         )
+        beside = sum(len(data) for data in asked.changes.values()) // len(requests)
+        if beside:
+            requests = {c: replace(r, bytes_beside=beside) for c, r in requests.items()}
         buffer = self._shared.buffer_of(asked) if shared else None
         content = asked.to_content(buffer, self._known)
         (message_id,) = self._grid.push_messages([Message(content, pack.node.id, action)])
@@ -265,7 +268,6 @@ class Dispatcher:
         server_round: int,
     ) -> Reply | Rejection:
         known = self._registrar.roster[request.client]
-        item = _ITEM_BYTES[self._wire]
         asked = Asked(
             request.client,
             action,
@@ -273,11 +275,11 @@ class Dispatcher:
             start=request.arrays,
             declared=known.examples if action == "train" else known.test_examples,
             stream=pack.node.stream,
-            bytes_down=request.arrays.schema.size * item,
+            bytes_down=wire_bytes(request.arrays, self._wire) + request.bytes_beside,
         )
         if result is None:
             return asked.rejection(ClientError("missing", "its node left it out of the answer"))
-        size = result.arrays.schema.size * item if result.arrays is not None else 0
+        size = wire_bytes(result.arrays, self._wire) if result.arrays is not None else 0
         return self._gate.admit(result, asked, bytes_up=size)
 
 

@@ -29,6 +29,8 @@ class Request:
         What the answer must hold; None means: as `arrays`.
     base_version : int
         Version of the frozen base that it starts from; 0 = as it was loaded.
+    bytes_beside : int
+        Its share of what travelled with the message: changes of the base.
     """
 
     client: str
@@ -36,6 +38,7 @@ class Request:
     config: Mapping[str, Scalar] = field(default_factory=dict)
     reply: Schema | None = None
     base_version: int = 0
+    bytes_beside: int = 0
 
     @property
     def reply_schema(self) -> Schema:

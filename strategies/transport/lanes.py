@@ -154,9 +154,9 @@ class Pool:
 
     def accompanied(self, message_id: str, *, well: bool) -> None:
         """Note that a message came back whose only use was that a worker had it."""
-        self.company.discard(message_id)
-        if well:
+        if message_id in self.company and well:
             self.came_back()
+        self.company.discard(message_id)
 
     def lose(self, lane: Lane, parcel: Parcel, how: Loss) -> bool:
         """Note that a pack came to nothing.

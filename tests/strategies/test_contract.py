@@ -25,8 +25,6 @@ SCHEMA = Schema.of(
     {"rank": 2, "alpha": 4.0, "scaling": 2.0, "head": "classifier"},
 )
 MAKERS: dict[str, Callable[[], Strategy]] = {
-    "fedavg": lambda: registry().compose(("fedavg",), {}),
-    "local": lambda: registry().compose(("local",), {}),
     "global": BASELINES["global"],
     **{
         f"fedopt {name} > fedavg": lambda name=name: registry().compose(
@@ -40,24 +38,16 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
     ),
     **{
         name: lambda name=name: registry().compose((name,), {})
-        for name in ("fedstale", "fedvarp", "mifa", "fedau")
-        + (
-            "fedit",
-            "ffa-lora",
-            "rolora",
-            "fedsa-lora",
-            "flora",
-            "fedex-lora",
-            "flexlora",
-            "hetlora",
-        )
+        for name in registry().method_names()
     },
+    "fedopt > cellm": lambda: registry().compose(("fedopt", "cellm"), {}),
+    "fedsa-lora > fedstale": lambda: registry().compose(("fedsa-lora", "fedstale"), {}),
+    "ffa-lora > fedopt": lambda: registry().compose(("ffa-lora", "fedopt"), {}),
     "fedstale auto > fedopt": lambda: registry().compose(
         ("fedstale", "fedopt"), {"fedstale": {"beta": "auto"}}
     ),
     "fedper > fedstale": lambda: registry().compose(("fedper", "fedstale"), {}),
     "fedopt > mifa": lambda: registry().compose(("fedopt", "mifa"), {}),
-    "fedper": lambda: registry().compose(("fedper",), {}),
     "fedper adapter > fedopt": lambda: registry().compose(
         ("fedper", "fedopt"), {"fedper": {"personal": "adapter"}}
     ),
