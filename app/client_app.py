@@ -7,12 +7,14 @@ from flwr.clientapp import ClientApp
 
 from app import node, packs
 from app.places import enter_bundle
+from app.stopping import stop_with_flower
 from clients.task import Task
 from models.errors import ClientError
 from models.messages import PackHeader, RunIdentity, is_pack, pack_results
 from models.records import from_blob, from_stock, to_stock
 
 enter_bundle()
+stop_with_flower()
 
 app = ClientApp()
 

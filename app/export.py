@@ -7,7 +7,7 @@ from app.report.model_card import model_card
 from app.run_directory import RunDirectory
 from app.settings import Settings
 from models.files import write_adapter
-from models.merged import peft_settings, with_base_changes
+from models.lora.merged import peft_settings, with_base_changes
 from strategies.base import Strategy
 from strategies.rounds.record import RoundRecord
 
@@ -50,8 +50,9 @@ def export_adapter(
             "scores": {**last.server_metrics, **last.client_metrics},
         }
     )
-    arrays, config = strategy.model, federation.model.peft_config(base)
+    arrays, config = strategy.exported, federation.model.peft_config(base)
     if strategy.changes is not None and strategy.base_version:
         arrays = with_base_changes(arrays, strategy.changes, strategy.base_version)
+    if arrays.schema.facts.get("rank") != federation.model.schema.facts.get("rank"):
         config |= peft_settings(arrays.schema.facts)
     write_adapter(directory.path / "adapter", arrays, config, card)

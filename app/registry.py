@@ -30,6 +30,7 @@ from strategies.lora.flexlora import FlexLoRA
 from strategies.lora.flora import FLoRA
 from strategies.lora.hetlora import HetLoRA
 from strategies.lora.rolora import RoLoRA
+from strategies.lora.squeeze import LoRASqueeze
 from strategies.participation import participation_names, participation_option_errors
 from strategies.personal.fedper import FedPer
 from strategies.pooled import Pooled
@@ -85,6 +86,7 @@ BUILT_IN = (
     Method("flexlora", FlexLoRA, "Bai et al., NeurIPS 2024, https://arxiv.org/abs/2402.11505"),
     Method("hetlora", HetLoRA, "Cho et al., EMNLP 2024, https://arxiv.org/abs/2401.06432"),
     Method("cellm", CELLM, "Raje, 2024, https://arxiv.org/abs/2407.20557 (FLASC: 2406.05233)"),
+    Method("lora-squeeze", LoRASqueeze, "Vulic et al., 2026, https://arxiv.org/abs/2602.10993"),
     Method("fedsa-lora", FedSALoRA, "Guo et al., ICLR 2025, https://arxiv.org/abs/2410.01463"),
     Method("local", Local, "baseline"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from logging import INFO
@@ -73,11 +74,14 @@ def train_rounds(
         participation=_participation(strategy, settings, federation),
         progress=_Progress(directory, settings.num_server_rounds),
     )
-    strategy.keep_in(results.folder / "memory")
+    found = checkpoints.newest() if checkpoints is not None and settings.resume else None
+    files = results.folder / "memory"
+    if found is None:  # a memory without its checkpoint is of no use
+        shutil.rmtree(files, ignore_errors=True)
+    strategy.keep_in(files)
     loop.start(federation.initial)
     federation.grid.begin_run(uid, changes=strategy.changes)
     last = RoundRecord(0)
-    found = checkpoints.newest() if checkpoints is not None and settings.resume else None
     federation.grid.gate.restore(found.screening if found is not None else {})
     if found is not None:
         federation.roster.recall(found.roster)

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from models.base_change import BaseChanges
 from models.errors import BouquetError
+from models.lora.base_change import BaseChanges
 from models.schema import NamedArrays, Vector
 from strategies.aggregation.lora.product import Delta
 from strategies.flower import FlowerInterface
@@ -116,6 +116,11 @@ class Strategy(FlowerInterface):
     def model(self) -> NamedArrays:
         """The global model as a whole, to test and to export; `arrays` may be a part of it."""
         return self.arrays
+
+    @property
+    def exported(self) -> NamedArrays:
+        """The global model as it is written into the adapter folder."""
+        return self.model
 
     @property
     def changes(self) -> BaseChanges | None:

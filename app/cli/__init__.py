@@ -1,4 +1,4 @@
-"""The command line: ``bouquet run``, ``bouquet partition``, ``bouquet settings``."""
+"""The command ``bouquet`` and what it can do."""
 
 from app.cli.commands import main
 

@@ -80,6 +80,19 @@ def partition(
         show_partition(config or [], words or [], out, Console())
 
 
+@main.command(epilog="Exit codes: 0 done; 4 no adapter, or a rank that is not below its own.")
+def squeeze(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory or adapter folder.")],
+    rank: Annotated[int, typer.Option(metavar="N", help="The rank to cut to.")],
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where it goes.")] = None,
+) -> None:
+    """Cut a LoRA adapter to its best approximation of a lower rank (LoRA-Squeeze)."""
+    from app.cli.squeeze import squeeze_adapter
+
+    with _errors_for_people():
+        squeeze_adapter(run.absolute(), rank, out, Console())
+
+
 @main.command()
 def settings() -> None:
     """List every setting with its default and what it allows."""

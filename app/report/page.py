@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.report.markup import Child, Html, element, escape, join, table
 from app.report.page_style import STYLE
-from app.report.record import ClientRow, RunRecord, safe
+from app.report.record import ClientRow, Finding, RunRecord, safe
 from app.report.scores import (
     Score,
     baseline_words,
@@ -28,13 +28,14 @@ from app.report.wording import (
     duration,
     method_in_words,
     number,
+    participation_in_words,
     percent,
     points,
     size,
 )  # fmt: skip
 
 _ROWS_SHOWN_OPEN = 50
-_MOST_REFUSED = 500
+_MOST_LISTED = 500
 # The browser itself then keeps the page from loading or running anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -68,6 +69,7 @@ def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
         *(_figure(picture) for picture in pictures),
         _clients(record),
         _refused(record),
+        _remarks(record),
         _configuration(record),
         _foot(record),
     )
@@ -82,12 +84,14 @@ def _top(record: RunRecord) -> Html:
         ends = {"failed": "This run failed.", "stopped": "This run was stopped."}
         words = ends.get(state, f"This run is not over ({state}).")
         alert = element("p", element("strong", words), " ", message, class_="alert")
+    took_part = participation_in_words(record)
     return join(
         element("h1", record.name),
         element("p", "Federated fine-tuning with Bouquet", class_="muted"),
         alert,
         element("p", element("strong", "Method. "), method_in_words(record)),
         element("p", element("strong", "Data. "), data_in_words(record)),
+        element("p", element("strong", "Participation. "), took_part) if took_part else None,
     )
 
 
@@ -194,10 +198,13 @@ def _clients(record: RunRecord) -> Html | None:
         "Concept": [row.concept for row in record.clients],
     }
     extra = {name: cells for name, cells in columns.items() if any(cells)}
-    head = ["Client", *extra, "Examples", "Test", "Rounds", "Before", "After", "Change", "Up",
-            "Down", "Refused"]  # fmt: skip
+    absent = record.uneven and any(row.last_round is not None for row in record.clients)
+    last = max((line.number for line in record.rounds), default=0) if absent else None
+    seen = ["Last round", "Staleness"] if absent else []
+    head = ["Client", *extra, "Examples", "Test", "Rounds", *seen, "Before", "After", "Change",
+            "Up", "Down", "Refused"]  # fmt: skip
     rows: list[list[Child]] = [
-        [row.client, *(cells[place] for cells in extra.values()), *_cells(row)]
+        [row.client, *(cells[place] for cells in extra.values()), *_cells(row, last)]
         for place, row in enumerate(record.clients)
     ]
     built = table(head, rows, numeric_from=1 + len(extra))
@@ -207,30 +214,55 @@ def _clients(record: RunRecord) -> Html | None:
     return join(element("h2", "Clients"), element("details", summary, built))
 
 
-def _cells(row: ClientRow) -> list[Child]:
+def _cells(row: ClientRow, last: int | None) -> list[Child]:
+    """Write a client's numbers; with the run's `last` round also when it took part last."""
+    seen: list[Child] = []
+    if last is not None:
+        never = "never" if row.rounds == 0 else UNKNOWN
+        seen = (
+            [never, UNKNOWN]
+            if row.last_round is None
+            else [count(row.last_round), count(last - row.last_round)]
+        )
     change = None if row.before is None or row.after is None else row.after - row.before
     written = element("span", points(change), class_=_side(change)) if change else points(change)
     return [
-        count(row.examples), count(row.test_examples), count(row.rounds), percent(row.before),
-        percent(row.after), written, size(row.bytes_up), size(row.bytes_down), count(row.rejected),
+        count(row.examples), count(row.test_examples), count(row.rounds), *seen,
+        percent(row.before), percent(row.after), written, size(row.bytes_up), size(row.bytes_down),
+        count(row.rejected),
     ]  # fmt: skip
 
 
 def _refused(record: RunRecord) -> Html:
     title = element("h2", "Refused replies")
-    entries = record.rejected
-    if not entries:
+    if not record.rejected:
         return join(title, element("p", "No reply was refused.", class_="muted"))
-    reasons = Counter(entry.code for entry in entries).most_common()
-    said = ", ".join(f"{code}: {times:,}" for code, times in reasons)
-    shown = entries[:_MOST_REFUSED]
+    return join(title, _findings(record.rejected, "Reason"))
+
+
+def _remarks(record: RunRecord) -> Html | None:
+    if not record.remarks:
+        return None
+    words = "These count; something in them was cut or dropped, or is to be known."
+    return join(
+        element("h2", "Remarks about accepted replies"),
+        element("p", words, class_="muted"),
+        _findings(record.remarks, "About"),
+    )
+
+
+def _findings(entries: Sequence[Finding], what: str) -> Html:
+    counts = Counter(entry.code for entry in entries).most_common()
+    said = ", ".join(f"{code}: {times:,}" for code, times in counts)
+    shown = entries[:_MOST_LISTED]
     rows: list[list[Child]] = [[e.client, e.code, e.detail, count(e.round)] for e in shown]
     more = None
     if len(shown) < len(entries):
         words = f"The first {len(shown):,} of {len(entries):,}; all are in metrics.jsonl."
         more = element("p", words, class_="muted")
-    heads = ["Client", "Reason", "Detail", "Round"]
-    return join(title, element("p", said), more, table(heads, rows, numeric_from=3))
+    return join(
+        element("p", said), more, table(["Client", what, "Detail", "Round"], rows, numeric_from=3)
+    )
 
 
 def _configuration(record: RunRecord) -> Html | None:
@@ -259,7 +291,8 @@ def _foot(record: RunRecord) -> Html:
     return element(
         "footer",
         "Before: the base model before any training. Worst decile: the tenth of the clients that "
-        "fare worst. pp: percentage points. The numbers come from ",
+        "fare worst. pp: percentage points. "
+        "Staleness: rounds since a client's last answer. The numbers come from ",
         element("code", "metrics.jsonl"), " and ", element("code", "clients.csv"),
         " beside this page; ", element("code", "adapter/"),
         " holds the trained adapter in PEFT format. Made by Bouquet.",

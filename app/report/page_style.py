@@ -32,7 +32,7 @@ figcaption { font-size: .88rem; margin: 6px 2px 0; max-width: 90ch; }
   border: 1px solid var(--line); border-radius: 10px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 14px; text-align: left; border-bottom: 1px solid var(--line);
+th, td { padding: 7px 10px; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 tbody tr:last-child td { border-bottom: 0; }
 th { position: sticky; top: 0; background: var(--paper); color: var(--muted); font-weight: 600;

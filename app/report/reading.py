@@ -7,23 +7,28 @@ behind this file meets a control character, a terminal escape or half a surrogat
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
+from app.report.participation import Participation
 from app.report.record import (
     SCORES,
     ClientRow,
+    Finding,
     Groups,
     GroupScore,
-    Rejection,
     Round,
     RunRecord,
     clean,
 )
 from models.errors import RunDirectoryError
+from strategies.transport.roster import natural_key
 
 
 def read_run(run_dir: Path) -> RunRecord:
@@ -51,12 +56,14 @@ def read_run(run_dir: Path) -> RunRecord:
         config = {**config, "dataset": "each site's own data"}
     named = labels.get("labels")
     counts = labels.get("clients")
+    rounds = _read_rounds(run_dir / "metrics.jsonl")
+    clients = _read_clients(run_dir / "clients.csv")
     return RunRecord(
         directory=run_dir,
         config=config,
         status=_read_object(run_dir / "status.json"),
-        rounds=_read_rounds(run_dir / "metrics.jsonl"),
-        clients=_read_clients(run_dir / "clients.csv"),
+        rounds=rounds,
+        clients=clients,
         labels=tuple(clean(str(name)) for name in named) if isinstance(named, list) else (),
         label_counts={
             clean(client): {clean(label): _whole(n) or 0 for label, n in row.items()}
@@ -64,6 +71,7 @@ def read_run(run_dir: Path) -> RunRecord:
             if isinstance(row, dict)
         },
         baselines=_read_baselines(run_dir / "baselines"),
+        participation=_read_participation(run_dir / "participation.csv", rounds, clients),
     )
 
 
@@ -111,7 +119,6 @@ def _round(content: Mapping[str, object], default: int) -> Round:
     number = _whole(content.get("round"))
     number = default if number is None else number
     scores = {name: _number(content.get(name)) for name in SCORES}
-    rejected = content.get("rejected")
     return Round(
         number=number,
         scores={name: value for name, value in scores.items() if value is not None},
@@ -121,18 +128,20 @@ def _round(content: Mapping[str, object], default: int) -> Round:
         seconds=_number(content.get("seconds")) or 0.0,
         asked=_whole(content.get("clients_asked")) or 0,
         answered=_whole(content.get("clients_answered")) or 0,
-        rejected=tuple(
-            _rejection(entry, number)
-            for entry in (rejected if isinstance(rejected, list) else ())
-            if isinstance(entry, dict)
-        ),
+        rejected=_findings(content.get("rejected"), number),
+        remarks=_findings(content.get("remarks"), number),
     )
 
 
-def _rejection(entry: Mapping[str, object], number: int) -> Rejection:
+def _findings(entries: object, number: int) -> tuple[Finding, ...]:
+    listed = entries if isinstance(entries, list) else ()
+    return tuple(_finding(entry, number) for entry in listed if isinstance(entry, dict))
+
+
+def _finding(entry: Mapping[str, object], number: int) -> Finding:
     said = _whole(entry.get("round"))
     client, code, detail = (clean(str(entry.get(k) or "")) for k in ("client", "code", "detail"))
-    return Rejection(client, number if said is None else said, code or "unknown", detail)
+    return Finding(client, number if said is None else said, code or "unknown", detail)
 
 
 def _groups(content: object) -> Groups:
@@ -149,8 +158,14 @@ def _groups(content: object) -> Groups:
 def _read_clients(path: Path) -> tuple[ClientRow, ...]:
     if not path.is_file():
         return ()
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return tuple(_client(row) for row in csv.DictReader(file))
+    return tuple(_client(row) for row in _table(path, path.read_text("utf-8", errors="replace")))
+
+
+def _table(path: Path, text: str) -> Iterator[Mapping[str, str | None]]:
+    try:
+        yield from csv.DictReader(io.StringIO(text))
+    except csv.Error as error:
+        raise RunDirectoryError(f"{path} is not valid CSV: {error}") from error
 
 
 def _client(row: Mapping[str, str | None]) -> ClientRow:
@@ -161,12 +176,42 @@ def _client(row: Mapping[str, str | None]) -> ClientRow:
         test_examples=_whole(row.get("test_examples")),
         concept=clean(row.get("concept") or ""),
         rounds=_whole(row.get("rounds")),
+        last_round=_whole(row.get("last_round")),
         before=_number(row.get("accuracy_before")),
         after=_number(row.get("accuracy_after")),
         bytes_up=_whole(row.get("bytes_up")),
         bytes_down=_whole(row.get("bytes_down")),
         rejected=_whole(row.get("rejected")),
     )
+
+
+def _read_participation(
+    path: Path, rounds: tuple[Round, ...], rows: tuple[ClientRow, ...]
+) -> Participation | None:
+    """Read who was asked and who answered, in rounds that have a line of their own."""
+    if not path.is_file():
+        return None
+    last = max((line.number for line in rounds), default=0)
+    text = path.read_text("utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]  # a server killed while writing leaves half a last line
+    cleaned: dict[str, str] = {}
+    asked: list[tuple[str, int, bool]] = []
+    for row in _table(path, whole):
+        name, number = row.get("client") or "", _whole(row.get("round"))
+        if number is None or not 1 <= number <= last or not name or name.startswith("@"):
+            continue
+        client = cleaned.get(name) or cleaned.setdefault(name, clean(name))
+        asked.append((client, number, row.get("outcome") == "answered"))
+    if not asked:
+        return None
+    known = [row.client for row in rows]
+    names = [*known, *sorted(set(cleaned.values()).difference(known), key=natural_key)]
+    places = {name: place for place, name in enumerate(names)}
+    # A resumed run may write a round again: the newest counts.
+    table = np.array([(places[name], *rest) for name, *rest in asked], np.int64)[::-1]
+    _, newest = np.unique(table[:, 0] * (last + 1) + table[:, 1], return_index=True)
+    client, when, answered = table[newest].T
+    return Participation(tuple(names), last, client, when, answered.astype(bool))
 
 
 def _number(value: object) -> float | None:

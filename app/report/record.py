@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from app.report.participation import Participation
+
 Groups: TypeAlias = Mapping[str, Mapping[str, "GroupScore"]]
 
 SCORES = (
@@ -32,8 +34,8 @@ _TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 @dataclass(frozen=True)
-class Rejection:
-    """One reply that was refused, and why."""
+class Finding:
+    """What the gate said of one reply: why it was refused, or what was changed in it."""
 
     client: str
     round: int
@@ -64,7 +66,8 @@ class Round:
     seconds: float = 0.0
     asked: int = 0
     answered: int = 0
-    rejected: tuple[Rejection, ...] = ()
+    rejected: tuple[Finding, ...] = ()
+    remarks: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class ClientRow:
     test_examples: int | None
     concept: str
     rounds: int | None
+    last_round: int | None
     before: float | None
     after: float | None
     bytes_up: int | None
@@ -98,6 +102,8 @@ class RunRecord:
         Examples by label for the clients that share their counts.
     baselines : mapping of str to RunRecord
         Runs compared with this one, by name.
+    participation : Participation or None
+        None where the run did not write down who was asked.
     """
 
     directory: Path
@@ -108,6 +114,7 @@ class RunRecord:
     labels: tuple[str, ...] = ()
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     baselines: Mapping[str, RunRecord] = field(default_factory=dict)
+    participation: Participation | None = None
 
     @property
     def name(self) -> str:
@@ -115,9 +122,22 @@ class RunRecord:
         return self.text("run-name") or clean(self.directory.name)
 
     @property
-    def rejected(self) -> tuple[Rejection, ...]:
+    def rejected(self) -> tuple[Finding, ...]:
         """All refused replies, in order of rounds."""
         return tuple(entry for line in self.rounds for entry in line.rejected)
+
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """What was cut, dropped or noted in replies that count, in order of rounds."""
+        return tuple(entry for line in self.rounds for entry in line.remarks)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether a client is known to have missed a round."""
+        if self.participation is not None:
+            return not self.participation.complete
+        last = max((line.number for line in self.rounds), default=0)
+        return any(row.rounds is not None and row.rounds < last for row in self.clients)
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Mapping
 
 from app.report.record import RunRecord, safe
@@ -102,8 +103,10 @@ def method_in_words(record: RunRecord) -> str:
     length = f" for {counted(trained, 'round')}" if trained else ""
     sentences = [f"{method}, fine-tuning {model} through {adapter}{length}."]
     if asked and total:
-        cohort = "All clients were" if asked >= total else f"{asked:,} of {total:,} clients were"
-        sentences.append(f"{cohort} asked each round.")
+        same = all(line.asked == asked for line in record.rounds if line.number)
+        cohort = "All" if asked >= total else f"{asked:,} of {total:,}"
+        cohort = cohort if same else f"Up to {asked:,} of {total:,}"
+        sentences.append(f"{cohort} clients were asked each round.")
     steps, epochs = _whole(record, "local-steps"), _whole(record, "local-epochs")
     amount = counted(steps, "local step") if steps else counted(epochs, "local epoch")
     if steps or epochs:
@@ -137,6 +140,37 @@ def data_in_words(record: RunRecord) -> str:
         sentences.append(f"{counted(sum(examples), 'training example')} in all, {each} a client.")
     if record.rounds and not record.series("accuracy")[0]:
         sentences.append("The server had no test set; the clients' own scores stand.")
+    return " ".join(sentences)
+
+
+def participation_in_words(record: RunRecord) -> str:
+    """Say how often clients took part, and who was away longest; nothing where it is unknown."""
+    known = record.participation
+    if known is None:
+        return ""
+    rounds = counted(known.rounds, "round")
+    if known.complete:
+        return f"Every client took part in every one of {rounds}."
+    times = known.times.tolist()
+    least = min(times)
+    said = f"The median client took part in {statistics.median(times):g} of {rounds}"
+    sentences = [
+        f"{said}, the least active, {known.clients[times.index(least)]}, in {least:,}."
+        if least
+        else f"{said}; {counted(times.count(0), 'client')} never did."
+    ]
+    absence = known.longest_absence()
+    if absence is not None:
+        when = f"rounds {absence.first:,} to {absence.last:,}"
+        when = when if absence.length > 1 else f"round {absence.first:,}"
+        whose = "" if least else " among the others"
+        sentences.append(
+            f"The longest absence{whose} was {counted(absence.length, 'round')}: "
+            f"{absence.client}, {when}."
+        )
+    scenario = _with_arguments(record, "participation", "")
+    if scenario not in ("", "always"):
+        sentences.append(f"Scenario: {scenario}.")
     return " ".join(sentences)
 
 

@@ -12,11 +12,13 @@ from app.report.page import Picture, build_page
 from app.report.plots import style
 from app.report.plots.clients import client_figure
 from app.report.plots.curves import communication_figure, learning_figure
-from app.report.plots.groups import group_figure, participation_figure
+from app.report.plots.groups import group_figure
+from app.report.plots.participation import participation_caption, participation_figure
+from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
 from app.report.record import RunRecord
 from app.report.scores import score_after, scores, totals
-from app.report.wording import counted, percent, size
+from app.report.wording import counted, participation_in_words, percent, size
 from models.files import write_bytes
 
 
@@ -91,11 +93,20 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             "Accuracy by group, before and after",
             "Groups pool the clients' held-out examples; small groups are uncertain.",
         )
-    participation = participation_figure(record)
-    if participation is not None:
+    participation = record.participation
+    raster = participation_figure(participation) if participation is not None else None
+    if participation is not None and raster is not None:
         yield (
             "participation",
-            participation,
-            f"Participation; {spent.rejected:,} replies refused",
+            raster,
+            f"Who took part when, clients by rounds. {participation_in_words(record)}",
+            participation_caption(participation),
+        )
+    replies = replies_figure(record)
+    if replies is not None:
+        yield (
+            "replies",
+            replies,
+            f"Replies not used; {spent.rejected:,} refused",
             "A refused reply costs only its own client's entry; the round goes on without it.",
         )

@@ -4,32 +4,37 @@ Nothing is overwritten that a kept checkpoint can ask for: a round writes versio
 the old ones, a read for round t takes the newest version before t, and going back to a checkpoint
 drops what came after it. So a checkpoint copies nothing; a round costs what its cohort writes.
 
-The vectors lie in one file of equal slots, and a small SQLite table says whose is where. The slot of
-a version that was saved is used again only after the table without it is on the disk.
+The vectors lie in one file of equal slots, and a small SQLite table says whose is where. The slot
+of a version that was saved is used again only after the table without it is on the disk.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import weakref
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
+from weakref import WeakValueDictionary, finalize
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import BouquetError, RunDirectoryError
 from models.schema import Vector
+from strategies.memory.faults import damaged, on_disk, refuse_others
 from strategies.memory.vectors import VectorFile
-from strategies.memory.versions import Fact, Version, VersionTable
+from strategies.memory.versions import Fact, Version, VersionTable, end_of, start_of
 
 FORMAT = 1
-_STORED = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
-_NEVER = 2**62
+_STORED: dict[str, np.dtype[np.floating]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+}
+# By the folder they are in: whoever opens it again in this process takes it over.
+_OPEN: WeakValueDictionary[Path, UpdateMemory] = WeakValueDictionary()
+_NEVER = 2**61
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class Remembered:
 class UpdateMemory:
     """One vector a client, on disk, with a version for every round that wrote one.
 
-    For one thread at a time and one process. Round 0 is the empty memory.
+    For one process and one thread at a time. Opened again in the same process, the folder belongs
+    to the new object, and what the old one had not saved is forgotten. Round 0 is the empty memory.
 
     Parameters
     ----------
@@ -88,17 +94,28 @@ class UpdateMemory:
             if folder is None:
                 folder = Path(opened.enter_context(TemporaryDirectory(prefix="bouquet-")))
             self.folder = folder
-            with self._disk("open"):
+            with on_disk("open", self.folder):
                 folder.mkdir(parents=True, exist_ok=True)
+                earlier = _OPEN.get(folder.resolve())
+                if earlier is not None:
+                    earlier.close()
                 self._table = VersionTable(folder / "versions.sqlite")
                 opened.callback(self._table.close)
-                facts = self._agreed({"format": FORMAT, "size": size, "dtype": dtype})
+                wanted: dict[str, Fact] = {"format": FORMAT, "size": size, "dtype": dtype}
+                facts = self._table.facts()
+                if facts:
+                    refuse_others(folder, facts, wanted)
                 self._vectors = VectorFile(folder / "vectors.bin", size, self._dtype)
                 opened.callback(self._vectors.close)
                 self._vectors.occupy(self._table.slots())
-            self._saved = int(facts.get("saved", 0))
+                if not facts:
+                    for name, value in wanted.items():
+                        self._table.note(name, value)
+                    self._table.commit()
+            self._saved = int(facts.get("saved", end_of(0)))  # moments, like all that follows
             self._pruned = int(facts.get("pruned", 0))
-            self._close = weakref.finalize(self, opened.pop_all().close)
+            self._close = finalize(self, opened.pop_all().close)
+            _OPEN[folder.resolve()] = self
 
     def __len__(self) -> int:
         """Number of clients with a vector, staged ones included."""
@@ -114,8 +131,8 @@ class UpdateMemory:
         RunDirectoryError
             Its vector is damaged.
         """
-        with self._disk("read"):
-            version = self._table.newest(client, before)
+        with on_disk("read", self.folder):
+            version = self._table.newest(client, start_of(before))
             return self._remembered(version) if version else None
 
     def stage(
@@ -142,7 +159,7 @@ class UpdateMemory:
         BouquetError
             Another shape, a number that is not finite, or a round that is saved already.
         """
-        self._require_open_round(server_round)
+        self._require_open(server_round)
         if vector.shape != (self.size,):
             raise BouquetError(
                 f"an update of shape {vector.shape} of '{client}' in round {server_round} does not "
@@ -155,46 +172,48 @@ class UpdateMemory:
             )
         limit = np.finfo(self._dtype).max
         stored = np.clip(vector, -limit, limit).astype(self._dtype)
-        with self._disk("write"):
-            old = self._table.at(client, server_round)
+        with on_disk("write", self.folder):
+            old = self._table.at(client, end_of(server_round))
             slot = self._vectors.take() if old is None or old.slot is None else old.slot
             checksum = self._vectors.write(slot, stored)
-            self._table.put(Version(client, server_round, float(examples), slot, checksum))
+            self._table.put(Version(client, end_of(server_round), float(examples), slot, checksum))
         return stored.astype(np.float32, copy=False)
 
     def settle(self, server_round: int, clients: Collection[str]) -> None:
-        """Keep of a round what these clients wrote and nothing else.
+        """Keep of a round's vectors those of these clients and no other.
 
-        A failed attempt so leaves no trace; what `forget` writes comes after it.
+        A failed attempt so leaves no trace; that a client left before the round stays.
         """
-        self._require_open_round(server_round)
+        self._require_open(server_round)
         kept = frozenset(clients)
-        with self._disk("write"):
-            others = [c for c in self._table.of_round(server_round) if c not in kept]
-            self._let_go(self._table.drop(others, server_round))
+        with on_disk("write", self.folder):
+            others = [c for c in self._table.clients_at(end_of(server_round)) if c not in kept]
+            self._let_go(self._table.drop(others, end_of(server_round)))
 
     def forget(self, client: str, server_round: int) -> Remembered | None:
-        """Let a client leave from a round on; older checkpoints still know it.
+        """Let a client leave, before a round; checkpoints of earlier rounds still know it.
+
+        It may come back, in this round or later, and starts from nothing.
 
         Returns
         -------
         Remembered or None
-            What there was of it before this round, as `read` gives it; doing it twice returns the
-            same.
+            What there was of it, for its share to be taken out; None if there was nothing, so also
+            the second time.
         """
-        self._require_open_round(server_round)
+        self._require_open(server_round)
         last = self.read(client, server_round)
-        with self._disk("write"):
-            self._let_go(self._table.drop([client], server_round))
+        with on_disk("write", self.folder):
+            self._let_go(self._table.drop([client], end_of(server_round)))
             if last is not None:
-                self._table.put(Version(client, server_round, 0.0, None, 0))
+                self._table.put(Version(client, start_of(server_round), 0.0, None, 0))
         return last
 
     def clients(self, before: int) -> Iterator[tuple[str, float, int]]:
         """Yield client, examples and round written of all there is before a round, by client."""
-        with self._disk("read"):
-            for version in self._table.live(before):
-                yield version.client, version.examples, version.round
+        with on_disk("read", self.folder):
+            for version in self._table.live(start_of(before)):
+                yield version.client, version.examples, version.moment // 2
 
     # ---- checkpoints -----------------------------------------------------------------------
 
@@ -206,14 +225,13 @@ class UpdateMemory:
         BouquetError
             A later round is saved already.
         """
-        if server_round < self._saved:
+        if end_of(server_round) < self._saved:
             raise BouquetError(
-                f"round {server_round} cannot be saved after round {self._saved}: call restore"
+                f"round {server_round} of the memory in '{self.folder}' cannot be saved after "
+                f"round {self._saved // 2}; call restore to go back"
             )
-        with self._disk("save"):
-            # The table may name a vector only when the vector is on the disk.
-            self._vectors.flush()
-            self._commit(server_round, self._pruned)
+        with on_disk("save", self.folder):
+            self._commit(end_of(server_round), self._pruned)
 
     def restore(self, server_round: int) -> None:
         """Go back to a saved round: whatever later rounds wrote is gone, for good.
@@ -223,15 +241,16 @@ class UpdateMemory:
         RunDirectoryError
             The round was never saved here, or it is older than what `prune` left.
         """
-        if server_round > self._saved or 0 < server_round < self._pruned:
+        moment = end_of(server_round)
+        if moment > self._saved or (server_round > 0 and moment < self._pruned):
             raise RunDirectoryError(
                 f"the memory of updates in '{self.folder}' cannot go to round {server_round}: it "
-                f"holds rounds {self._pruned} to {self._saved}; bring back the folder that belongs "
-                "to this checkpoint, or start a new run"
+                f"holds rounds {self._pruned // 2} to {self._saved // 2}; bring back the folder "
+                "that belongs to this checkpoint, or start a new run"
             )
-        with self._disk("restore"):
-            self._let_go(self._table.drop_after(server_round))
-            self._commit(server_round, min(self._pruned, server_round))
+        with on_disk("restore", self.folder):
+            self._let_go(self._table.drop_after(moment if server_round else 0))
+            self._commit(moment, min(self._pruned, moment))
 
     def prune(self, oldest: int) -> None:
         """Remove versions that no restore can ask for.
@@ -242,13 +261,14 @@ class UpdateMemory:
             Round of the oldest checkpoint that is kept; every client's newest version up to it
             stays. Rounds that are not saved yet are left alone.
         """
-        oldest = min(oldest, self._saved)
-        if oldest <= self._pruned:
-            return
-        with self._disk("write"):
-            self._let_go(self._table.drop_superseded(self._pruned, oldest))
-            self._table.note("pruned", oldest)
-        self._pruned = oldest
+        with on_disk("write", self.folder):
+            # A checkpoint of a round without participants restores the round before it.
+            until = self._table.last_moment(min(end_of(oldest), self._saved))
+            if until <= self._pruned:
+                return
+            self._let_go(self._table.drop_superseded(self._pruned, until))
+            self._table.note("pruned", until)
+            self._pruned = until
 
     def close(self) -> None:
         """Close the files; what was not saved is forgotten, a temporary folder removed."""
@@ -259,6 +279,8 @@ class UpdateMemory:
     def _commit(self, saved: int, pruned: int) -> None:
         self._table.note("saved", saved)
         self._table.note("pruned", pruned)
+        # The table may name a vector only when the vector is on the disk.
+        self._vectors.flush()
         self._table.commit()
         self._saved, self._pruned = saved, pruned
         self._vectors.release(self._held)
@@ -266,11 +288,9 @@ class UpdateMemory:
 
     def _let_go(self, versions: Iterable[Version]) -> None:
         for version in versions:
-            if version.slot is None:
-                continue
-            if version.round > self._saved:
+            if version.slot is not None and version.moment > self._saved:
                 self._vectors.release([version.slot])
-            else:
+            elif version.slot is not None:
                 self._held.append(version.slot)
 
     def _remembered(self, version: Version) -> Remembered | None:
@@ -278,41 +298,13 @@ class UpdateMemory:
             return None
         vector = self._vectors.read(version.slot, version.checksum)
         if vector is None:
-            raise RunDirectoryError(
-                f"in '{self._vectors.path}' the update of '{version.client}' of round "
-                f"{version.round} is damaged (its checksum does not match); restore the whole "
-                "folder, or start a new run"
-            )
+            raise damaged(self._vectors.path, version.client, version.moment // 2)
         plain = vector.astype(np.float32, copy=False)
-        return Remembered(plain, version.examples, version.round)
+        return Remembered(plain, version.examples, version.moment // 2)
 
-    def _require_open_round(self, server_round: int) -> None:
-        if server_round <= self._saved:
+    def _require_open(self, server_round: int) -> None:
+        if start_of(server_round) <= self._saved:
             raise BouquetError(
                 f"round {server_round} of the memory in '{self.folder}' is closed: round "
-                f"{self._saved} is saved; call restore to go back"
+                f"{self._saved // 2} is saved; call restore to go back"
             )
-
-    def _agreed(self, wanted: dict[str, Fact]) -> dict[str, Fact]:
-        facts = self._table.facts()
-        if not facts:
-            for name, value in wanted.items():
-                self._table.note(name, value)
-            self._table.commit()
-        for name, value in wanted.items():
-            if facts and facts.get(name) != value:
-                raise RunDirectoryError(
-                    f"the memory of updates in '{self.folder}' has {name} {facts.get(name)}, this "
-                    f"run needs {value}: use the settings it was made with, or start a new run"
-                )
-        return facts
-
-    @contextmanager
-    def _disk(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise RunDirectoryError(
-                f"cannot {doing} the memory of updates in '{self.folder}': {error}; it takes "
-                f"{self.size * self._dtype.itemsize} bytes a client and belongs to one process"
-            ) from error

@@ -82,7 +82,7 @@ class VectorFile:
 
     def write(self, slot: int, vector: npt.NDArray[np.floating]) -> int:
         """Fill a slot with a vector of the file's size and dtype; return its checksum."""
-        data = memoryview(np.ascontiguousarray(vector)).cast("B")
+        data = np.ascontiguousarray(vector).view(np.uint8).data
         self._file.seek(slot * self._bytes)
         done = 0
         while done < len(data):
@@ -92,7 +92,7 @@ class VectorFile:
     def read(self, slot: int, checksum: int) -> npt.NDArray[np.floating] | None:
         """Return a slot's vector, or None if it is not what was written there."""
         vector = np.empty(self._size, dtype=self._dtype)
-        data = memoryview(vector).cast("B")
+        data = vector.view(np.uint8).data
         self._file.seek(slot * self._bytes)
         done = 0
         while done < len(data):

@@ -1,8 +1,8 @@
-"""Which client's vector of which round lies where: a small SQLite table.
+"""Which client's vector of which moment lies where: a small SQLite table.
 
-Changes are durable, all or none, at `commit`; until then one transaction holds them, and whoever
-opens the file after a crash finds the last commit. No query but `live` and `slots` looks at more
-rows than the rounds it is asked about wrote.
+Moments are integers that grow. Changes are durable, all or none, at `commit`; until then one
+transaction holds them, and whoever opens the file after a crash finds the last commit. No query but
+`live` and `slots` looks at more rows than were written at the moments it is asked about.
 """
 
 from __future__ import annotations
@@ -16,39 +16,51 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS versions (
     client TEXT NOT NULL,
-    round INTEGER NOT NULL,
+    moment INTEGER NOT NULL,
     examples REAL NOT NULL,
     slot INTEGER,
     checksum INTEGER NOT NULL,
-    PRIMARY KEY (client, round)
+    PRIMARY KEY (client, moment)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_round ON versions (round);
+CREATE INDEX IF NOT EXISTS by_moment ON versions (moment);
 """
 
 _SUPERSEDED = """
-DELETE FROM versions WHERE (client, round) IN (
-    SELECT old.client, old.round FROM versions AS new
-    CROSS JOIN versions AS old ON old.client = new.client AND old.round < new.round
-    WHERE new.round > :after AND new.round <= :oldest
-) RETURNING client, round, examples, slot, checksum
+DELETE FROM versions WHERE (client, moment) IN (
+    SELECT old.client, old.moment FROM versions AS new
+    CROSS JOIN versions AS old ON old.client = new.client AND old.moment < new.moment
+    WHERE new.moment > :after AND new.moment <= :until
+) RETURNING *
+"""
+
+_LEFT = """
+DELETE FROM versions WHERE moment > :after AND moment <= :until AND slot IS NULL
 """
 
 _LIVE = """
-SELECT client, round, examples, slot, checksum FROM (
-    SELECT client, max(round) AS round, examples, slot, checksum FROM versions
-    WHERE client > :client AND round < :before GROUP BY client ORDER BY client LIMIT :limit
-)
+SELECT client, max(moment), examples, slot, checksum FROM versions
+WHERE client > :client AND moment <= :until GROUP BY client ORDER BY client LIMIT :limit
 """
 _PAGE = 1024
 
 Fact = int | str
 
 
+def start_of(server_round: int) -> int:
+    """Return the moment before a round's first update: clients leave then."""
+    return 2 * server_round
+
+
+def end_of(server_round: int) -> int:
+    """Return the moment of a round's updates."""
+    return 2 * server_round + 1
+
+
 class Version(NamedTuple):
-    """One row: what a client left in a round; without a slot, that it left."""
+    """One row: what is known of a client from a moment on; without a slot, that it left."""
 
     client: str
-    round: int
+    moment: int
     examples: float
     slot: int | None
     checksum: int
@@ -103,52 +115,56 @@ class VersionTable:
         self._database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def put(self, version: Version) -> None:
-        """Add a row, or replace the one of the same client and round."""
+        """Add a row, or replace the one of the same client and moment."""
         self._database.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?, ?)", version)
 
-    def newest(self, client: str, before: int) -> Version | None:
-        """Return a client's newest row of the rounds before one."""
-        return self._one("client = ? AND round < ? ORDER BY round DESC LIMIT 1", client, before)
+    def newest(self, client: str, until: int) -> Version | None:
+        """Return a client's newest row up to a moment."""
+        return self._one("client = ? AND moment <= ? ORDER BY moment DESC LIMIT 1", client, until)
 
-    def at(self, client: str, server_round: int) -> Version | None:
-        """Return a client's row of a round."""
-        return self._one("client = ? AND round = ?", client, server_round)
+    def at(self, client: str, moment: int) -> Version | None:
+        """Return a client's row of a moment."""
+        return self._one("client = ? AND moment = ?", client, moment)
 
-    def of_round(self, server_round: int) -> list[str]:
-        """Return the clients that have a row of a round."""
-        query = "SELECT client FROM versions WHERE round = ?"
-        return [client for (client,) in self._database.execute(query, (server_round,))]
+    def clients_at(self, moment: int) -> list[str]:
+        """Return the clients that have a row of a moment."""
+        query = "SELECT client FROM versions WHERE moment = ?"
+        return [client for (client,) in self._database.execute(query, (moment,))]
 
-    def drop(self, clients: Iterable[str], server_round: int) -> list[Version]:
-        """Remove and return the rows of some clients of a round."""
-        found = [v for client in clients if (v := self.at(client, server_round))]
+    def last_moment(self, until: int) -> int:
+        """Return the newest moment with a row up to one; 0 if there is none."""
+        query = "SELECT max(moment) FROM versions WHERE moment <= ?"
+        found: int | None = self._database.execute(query, (until,)).fetchone()[0]
+        return found or 0
+
+    def drop(self, clients: Iterable[str], moment: int) -> list[Version]:
+        """Remove and return the rows of some clients of a moment."""
+        found = [version for client in clients if (version := self.at(client, moment))]
         self._database.executemany(
-            "DELETE FROM versions WHERE client = ? AND round = ?", [v[:2] for v in found]
+            "DELETE FROM versions WHERE client = ? AND moment = ?", [v[:2] for v in found]
         )
         return found
 
-    def drop_after(self, server_round: int) -> list[Version]:
-        """Remove and return the rows of all rounds after one."""
-        query = "DELETE FROM versions WHERE round > ? RETURNING *"
-        return [Version(*row) for row in self._database.execute(query, (server_round,))]
+    def drop_after(self, moment: int) -> list[Version]:
+        """Remove and return all rows later than a moment."""
+        query = "DELETE FROM versions WHERE moment > ? RETURNING *"
+        return [Version(*row) for row in self._database.execute(query, (moment,))]
 
-    def drop_superseded(self, after: int, oldest: int) -> list[Version]:
-        """Remove and return the rows that rows of the rounds ``after + 1 .. oldest`` replaced.
+    def drop_superseded(self, after: int, until: int) -> list[Version]:
+        """Remove and return the rows that rows of the moments ``after + 1 .. until`` replaced.
 
-        Of these rounds' rows those that say that a client left go too: nothing is under them.
+        Rows of these moments that say that a client left go too: nothing is under them.
         """
-        place = {"after": after, "oldest": oldest}
+        place = {"after": after, "until": until}
         rows = self._database.execute(_SUPERSEDED, place).fetchall()
-        self._database.execute(
-            "DELETE FROM versions WHERE round > :after AND round <= :oldest AND slot IS NULL", place
-        )
+        self._database.execute(_LEFT, place)
         return [Version(*row) for row in rows]
 
-    def live(self, before: int) -> Iterator[Version]:
-        """Yield every client's newest row of the rounds before one, by client."""
+    def live(self, until: int) -> Iterator[Version]:
+        """Yield every client's newest row up to a moment, by client, but not of those who left."""
         client = ""
         while True:
-            place = {"client": client, "before": before, "limit": _PAGE}
+            place = {"client": client, "until": until, "limit": _PAGE}
             rows = [Version(*row) for row in self._database.execute(_LIVE, place)]
             yield from (row for row in rows if row.slot is not None)
             if len(rows) < _PAGE:

@@ -10,7 +10,7 @@ The sign follows the papers: Delta_i = w^t - w_i is a descent direction, w^{t+1}
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -20,7 +20,7 @@ from pydantic import Field
 from models.schema import NamedArrays, Vector
 from strategies import base
 from strategies.aggregation.remembered import RunningSum
-from strategies.memory.store import Remembered, UpdateMemory
+from strategies.memory.store import UpdateMemory
 from strategies.rounds.context import RoundContext, Update
 from strategies.stale.blending import Blending, Float64
 
@@ -69,7 +69,7 @@ class Blend:
             return
         owner = self._owner
         delta = owner.delta(update)
-        remembered = owner.remembered(update.client, self._context.round)
+        remembered = owner.memory.read(update.client, self._context.round)
         weight = owner.weight(update, self._context)
         coefficient = owner.coefficient(update, self._context)
         self.fresh += coefficient * delta
@@ -113,12 +113,6 @@ class Remembering(Blending):
         self.memory = UpdateMemory(self._folder, size, self.options.memory_dtype)
         self.total = RunningSum(size)
         self._round = 0  # of the newest version in the memory
-        # Who left, and before which round; the memory hears of it once that round is settled.
-        self._left: dict[str, int] = {}
-
-    def remembered(self, client: str, server_round: int) -> Remembered | None:
-        """Return a client's memory as it was before a round."""
-        return None if client in self._left else self.memory.read(client, server_round)
 
     # ---- what a method says --------------------------------------------------------------
 
@@ -153,27 +147,17 @@ class Remembering(Blending):
         delta = self.blend(aggregation, context)
         self._round = context.round
         self.memory.settle(context.round, aggregation.clients)
-        self._let_go({*aggregation.clients})
         self.total.merge(aggregation.change)
         self.step(delta, context)
 
     def forget(self, client: str, server_round: int) -> None:
         """Take a client's share out of the memory."""
         super().forget(client, server_round)
-        self.total.leave(self.remembered(client, server_round))
-        self._left[client] = server_round
-
-    def _let_go(self, returned: Collection[str] = ()) -> None:
-        """Take those who left out of the memory, but for those who came back at once."""
-        for client, server_round in self._left.items():
-            self._round = max(self._round, server_round)
-            if client not in returned:
-                self.memory.forget(client, self._round)
-        self._left.clear()
+        self._round = server_round
+        self.total.leave(self.memory.forget(client, server_round))
 
     def state(self) -> base.State:
         """Return the running sum and the inner state; the memory itself is on the disk then."""
-        self._let_go()
         self.memory.save(self._round)
         values = {"examples": self.total.examples, "memory": self._round}
         return base.State({"sum": self.total.vector.copy()}, values) | super().state()

@@ -55,10 +55,10 @@ def participation_figure(participation: Participation) -> Figure | None:
     raster = _raster(participation, order)
     height = 2.0 + 0.22 * clients if named else 5.9
     figure, (cells, often, stale) = style.new_figure(max(height, 2.6), (5.2, 1.0, 1.0))
-    bottom, right = (raster.answered.shape * np.array([raster.clients, raster.rounds])).tolist()
+    high, wide = raster.answered.shape
     cells.imshow(
         _colors(raster), aspect="auto", interpolation="nearest",
-        extent=(0.5, right + 0.5, bottom - 0.5, -0.5),
+        extent=(0.5, wide * raster.rounds + 0.5, high * raster.clients - 0.5, -0.5),
     )  # fmt: skip
     cells.grid(visible=False)
     cells.spines["bottom"].set_visible(False)
@@ -70,24 +70,24 @@ def participation_figure(participation: Participation) -> Figure | None:
     else:
         cells.set_yticks([])
         cells.set_ylabel(
-            f"{clients:,} clients, most often present on top",
+            f"{clients:,} clients, those that took part most on top",
             fontsize=style.TEXT, color=style.MUTED,
         )  # fmt: skip
-    reading = "One row a client" if raster.clients == 1 else f"One row {raster.clients:,} clients"
-    columns = "one column a round" if raster.rounds == 1 else f"one column {raster.rounds} rounds"
-    style.heading(cells, "Who took part when", f"{reading}, {columns}")
+    row = "a client" if raster.clients == 1 else f"{raster.clients:,} clients"
+    column = "a round" if raster.rounds == 1 else f"{raster.rounds:,} rounds"
+    style.heading(cells, "Who took part when", f"A row is {row}, a column {column}")
     times, staleness = participation.times[order], participation.staleness[order]
     never = times == 0
     if named:
-        _bars(often, times / rounds, [percent(t / rounds, 0) for t in times], style.FAINT)
+        _bars(often, times, [percent(t / rounds, 0) for t in times])
         written = ["never" if n else f"{s:,}" for s, n in zip(staleness, never, strict=True)]
-        _bars(stale, staleness / rounds, written, style.FAINT)
+        _bars(stale, staleness, written)
     else:
-        _profile(often, times / rounds, raster.clients)
-        often.set_xticks([0, 1], ["0", percent(1.0, 0)])
+        most, longest = max(1, int(times.max())), max(1, int(staleness.max()))
+        _profile(often, times, raster.clients)
+        often.set_xticks([0, most], ["0", percent(most / rounds, 0 if 10 * most >= rounds else 1)])
         _profile(stale, staleness, raster.clients)
-        top = max(1, int(staleness.max()))
-        stale.set_xticks([0, top], ["0", f"{top:,}"])
+        stale.set_xticks([0, longest], ["0", f"{longest:,}"])
     style.heading(often, "Took part", "Share of rounds")
     style.heading(stale, "Staleness", "At the end, in rounds")
     _legend(figure, participation)
@@ -107,6 +107,8 @@ def participation_caption(participation: Participation) -> str:
         )
     if raster.clients > 1:
         said.append("The two profiles are means over the clients of a row.")
+    if len(participation.clients) > _NAMED_ROWS:
+        said.append("Clients that took part about equally often keep the order of the table.")
     said.append(
         "Lost: asked, but dropped out, late or refused. "
         "Staleness: rounds from a client's last answer to the end; all rounds where none came."
@@ -115,10 +117,14 @@ def participation_caption(participation: Participation) -> str:
 
 
 def _order(participation: Participation) -> NDArray[np.int64]:
-    """Keep the table's order while rows have names; beyond, put the most often present on top."""
+    """Keep the table's order while rows have names; beyond, put the most often present on top.
+
+    Counts that chance alone may have set apart, within about their square root, stay in the
+    table's order: so groups that come and go together are still seen.
+    """
     if len(participation.clients) <= _NAMED_ROWS:
         return np.arange(len(participation.clients))
-    return np.argsort(-participation.times, kind="stable")
+    return np.argsort(-np.floor(np.sqrt(participation.times)), kind="stable")
 
 
 def _raster(participation: Participation, order: NDArray[np.int64]) -> _Raster:
@@ -167,25 +173,25 @@ def _name_rows(axes: Axes, participation: Participation, order: NDArray[np.int64
     )
 
 
-def _bars(axes: Axes, shares: NDArray[np.float64], written: list[str], color: str) -> None:
-    places = np.arange(len(shares))
-    axes.barh(places, shares, height=0.62, color=color)
-    for place, share, text in zip(places, shares, written, strict=True):
+def _bars(axes: Axes, values: NDArray[np.int64], written: list[str]) -> None:
+    places = np.arange(len(values))
+    axes.barh(places, values, height=0.62, color=style.FAINT)
+    for place, value, text in zip(places, values, written, strict=True):
         axes.annotate(
-            text, (share, place), (4, 0), textcoords="offset points", va="center",
+            text, (value, place), (4, 0), textcoords="offset points", va="center",
             fontsize=style.SMALL, color=style.MUTED,
         )  # fmt: skip
-    axes.set_xlim(0, 1.5 * max(float(shares.max()), 0.01))
+    axes.set_xlim(0, 1.5 * max(1, int(values.max())))
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    _rows_only(axes, len(shares))
+    _rows_only(axes, len(values))
 
 
-def _profile(axes: Axes, values: NDArray[np.float64] | NDArray[np.int64], step: int) -> None:
+def _profile(axes: Axes, values: NDArray[np.int64], step: int) -> None:
     edges = np.append(np.arange(0, len(values), step), len(values))
     means = np.add.reduceat(values, edges[:-1]) / np.diff(edges)
     axes.stairs(means, edges - 0.5, orientation="horizontal", fill=True, color=style.FAINT)
-    axes.set_xlim(0, max(float(values.max()), 0.01))
+    axes.set_xlim(0, max(1, int(values.max())))
     _rows_only(axes, len(values))
 
 

@@ -1,0 +1,111 @@
+"""LoRA-Squeeze: ranks that fall during training, and the command that cuts afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from rich.console import Console
+from safetensors.numpy import load_file
+
+from app.cli.squeeze import read_adapter, squeeze_adapter
+from app.client_app import app
+from app.job import run_job
+from fedbouquet.testing import LocalGrid
+from models.errors import ModelError
+from strategies.aggregation.lora.product import deltas_of, dense
+
+Config = dict[str, str | int | float | bool]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.report.write_report", lambda folder: folder / "report.html")
+
+
+@pytest.fixture
+def base(tmp_path: Path, vit_folder: Path) -> Config:
+    return {
+        "strategy": "lora-squeeze > fedopt > fedit",
+        "strategy-args": "lora-squeeze.rank=2, fedopt.optimizer='sgd'",
+        "model": str(vit_folder),
+        "num-clients": 3,
+        "num-server-rounds": 6,
+        "partition": "iid",
+        "partition-args": "",
+        "out-dir": str(tmp_path / "runs"),
+        "run-name": "whole",
+        "batch-size": 64,
+        "local-steps": 2,
+        "evaluate-every": 0,
+        "node-wait-timeout": 5.0,
+    }
+
+
+def run(config: Config, tamper: object = None) -> Path:
+    grid = LocalGrid(app, [{"partition-id": 0, "num-partitions": 1}], config, tamper)  # type: ignore[arg-type]
+    return run_job(grid, config)
+
+
+def test_ranks_fall_by_halves_and_the_export_has_the_last(base: Config) -> None:
+    folder = run(base)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    # 8, 4 and 2, two rounds each; the figure is the rank after the round.
+    assert [line["method"]["rank"] for line in lines[1:]] == [8, 4, 4, 2, 2, 2]
+    sent = [line["bytes_down"] for line in lines[1:]]
+    assert sent[0] == sent[1] > sent[2] == sent[3] > sent[4] == sent[5]
+    config = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (2, 16)
+    shapes = {a.shape for k, a in load_file(folder / "adapter/adapter_model.safetensors").items()}
+    assert (2, 16) in shapes
+    assert (8, 16) not in shapes
+
+
+class Killed(BaseException):
+    """The server's process ends here."""
+
+
+@pytest.mark.parametrize("at", [2, 4, 6])
+def test_a_run_resumed_beyond_a_cut_ends_in_the_same_bits(base: Config, at: int) -> None:
+    whole = run(base)
+    seen = 0
+
+    def kill(message: Message, reply: Message) -> Message:
+        nonlocal seen
+        seen += message.metadata.message_type == "train"
+        if seen == at:
+            raise Killed
+        return reply
+
+    broken = {**base, "run-name": "broken"}
+    with pytest.raises(Killed):
+        run(broken, kill)
+    folder = run({**broken, "resume": True})
+    name = "adapter/adapter_model.safetensors"
+    assert (whole / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_the_command_cuts_to_the_best_of_a_rank(base: Config) -> None:
+    folder = run(base | {"strategy": "fedit", "strategy-args": "", "num-server-rounds": 2})
+    console = Console(file=(folder / "said.txt").open("w"))
+    target = squeeze_adapter(folder, 3, None, console)
+    assert target == folder / "adapter-rank-3"
+    before, _ = read_adapter(folder / "adapter")
+    after, config = read_adapter(target)
+    assert config["r"] == 3
+    for layer, delta in deltas_of(before).items():
+        u, s, vt = np.linalg.svd(dense(delta))
+        best = (u[:, :3] * s[:3]) @ vt[:3]
+        np.testing.assert_allclose(dense(deltas_of(after)[layer]), best, atol=1e-6)
+    from peft import PeftModel
+    from transformers import AutoModelForImageClassification
+
+    model = AutoModelForImageClassification.from_pretrained(str(base["model"]))
+    PeftModel.from_pretrained(model, target)
+    with pytest.raises(ModelError, match="give 1 to 7"):
+        squeeze_adapter(folder, 8, None, console)
+    with pytest.raises(ModelError, match="no adapter to read"):
+        squeeze_adapter(folder / "plots", 2, None, console)
