@@ -9,8 +9,8 @@ from flwr.serverapp import Grid
 
 from app.places import code_hash, state_folder
 from app.planning import Base, build, data_spec, find_base, make_plan
-from app.ranks import assigned_ranks
 from app.settings import Settings
+from app.settings.ranks import assigned_ranks
 from clients.data import Examples, load_server_test, order_labels
 from clients.plan import Plan
 from clients.preparation import make_preparation

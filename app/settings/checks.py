@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from app.ranks import rank_errors
 from app.settings.catalogue import MethodCatalogue
 from app.settings.composition import split_method_args
+from app.settings.ranks import rank_errors
 from app.settings.settings import Settings
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
