@@ -72,7 +72,9 @@ def test_aggregation_is_pure(package: str) -> None:
             assert module.split(".")[0] in {
                 "__future__",
                 "collections",
+                "concurrent",
                 "dataclasses",
+                "functools",
                 "typing",
                 "math",
                 "numpy",

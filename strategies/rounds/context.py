@@ -87,7 +87,7 @@ class Instruction:
     reply : Schema, optional
         What it must return; None means: as `arrays`.
     base_version : int
-        Version of the frozen base that it belongs to (`models.base_change`); 0 = as loaded.
+        Version of the frozen base that it belongs to (`models.lora.base_change`); 0 = as loaded.
     """
 
     arrays: NamedArrays

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.lora.pairs import Layout
 from models.schema import NamedArrays
 from strategies.aggregation.lora.error import aggregation_error
-from strategies.aggregation.lora.pairs import Layout
 from strategies.aggregation.lora.product import Dense, Product, ProductMean, deltas_of, dense
 from strategies.hooks import Hooks
 from strategies.rounds.context import RoundContext, Update

@@ -52,6 +52,7 @@ class Gathering:
         for client in cohort:
             if client in self._waiting:
                 self._take("", self._waiting.pop(client))
+        self.accepted = self._context.roster.in_order(self.accepted)
         if not self._streams:
             return None
         place = {client: i for i, client in enumerate(self._context.roster.ids)}

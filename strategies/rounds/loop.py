@@ -199,7 +199,7 @@ class RoundLoop:
             bytes_down=sum(reply.bytes_down for reply in accepted),
             clients_asked=asked,
             clients_answered=answered,
-            rejected=tuple(rejected),
+            rejected=tuple(context.roster.in_order(rejected)),
             remarks=tuple(remark for reply in accepted for remark in reply.remarks),
             method=figures,
             cohort=tuple(cohort),
@@ -279,7 +279,8 @@ class RoundLoop:
         rejected = list(record.rejected)
         if self._due(record.round):
             context = self._context(record.round)
-            for item in self._ask("evaluate", list(context.roster.reachable), context):
+            answers = self._ask("evaluate", list(context.roster.reachable), context)
+            for item in context.roster.in_order(answers):
                 if isinstance(item, Rejection):
                     rejected.append(item)
                     self.ledger.refused(item)

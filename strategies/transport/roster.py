@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 NOWHERE = -1
 """Node of a client that an earlier part of the run knew and that is not connected."""
@@ -14,7 +14,15 @@ NOWHERE = -1
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sort key that puts ``client-2`` before ``client-10``."""
     parts = re.split(r"(\d+)", name)
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
+
+
+class _OfClient(Protocol):
+    @property
+    def client(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_OfClient)
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,11 @@ class Roster:
     def ids(self) -> tuple[str, ...]:
         """All clients ever seen; unreachable is not gone."""
         return tuple(self._clients)
+
+    def in_order(self, items: Iterable[Named]) -> list[Named]:
+        """Return what clients said in roster order, so that arrival order never shows."""
+        place = {client: i for i, client in enumerate(self._clients)}
+        return sorted(items, key=lambda item: place.get(item.client, -1))
 
     @property
     def reachable(self) -> tuple[str, ...]:

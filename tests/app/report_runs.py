@@ -30,8 +30,8 @@ CONFIG = {
     "run-name": "",
 }
 COLUMNS = [
-    "client", "node", "examples", "test_examples", "concept", "rounds", "accuracy_before",
-    "accuracy_after", "bytes_up", "bytes_down", "rejected",
+    "client", "node", "examples", "test_examples", "concept", "rounds", "last_round",
+    "accuracy_before", "accuracy_after", "bytes_up", "bytes_down", "rejected",
 ]  # fmt: skip
 
 

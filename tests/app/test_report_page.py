@@ -139,7 +139,7 @@ def test_only_a_configuration_yet(tmp_path: Path) -> None:
 def test_many_clients_groups_and_refusals(tmp_path: Path) -> None:
     run = full_run(tmp_path / "many", clients=500, rounds=70, labels=150, trouble=True)
     page = Page(write_report(run))
-    assert_pictures(run, ALWAYS | {"groups.png", "participation.png"})
+    assert_pictures(run, ALWAYS | {"groups.png", "replies.png"})
     assert "details" in page.tags
     assert "All 500 clients" in page.text
     assert page.text.count("|client-0") >= 500
@@ -182,6 +182,30 @@ def test_a_flood_of_refusals_is_counted_but_not_all_listed(tmp_path: Path) -> No
     assert "|c500|" not in text
     assert "x" * 399 + "…" in text
     assert "x" * 400 not in text
+
+
+def test_remarks_about_replies_that_count_stand_beside_the_refused(tmp_path: Path) -> None:
+    run = minimal_run(tmp_path / "run")
+    remarks = [
+        {"client": "north", "round": 1, "code": "weight", "detail": "cut <to> 12"},
+        {"client": "south", "round": 1, "code": "metric", "detail": "dropped: 'f1' (NaN)"},
+        {"client": "south", "round": 1, "code": "norm", "detail": "above 100 times; clipped"},
+    ]
+    refused = [{"client": "west", "round": 1, "code": "shape", "detail": "expected (4, 8)"}]
+    first = metrics_line(1, accuracy=0.5, remarks=remarks, rejected=refused)
+    second = metrics_line(2, accuracy=0.6, remarks=[{**remarks[2], "round": 2}, "x", {}])
+    write_lines(run / "metrics.jsonl", [first, second])
+    text = Page(write_report(run)).text
+    after = text[text.index("Refused replies") :]
+    assert "shape: 1|Client|Reason|Detail|Round|west|shape|expected (4, 8)|1" in after
+    assert "Remarks about accepted replies|These count; something in them was cut" in after
+    assert "norm: 2, weight: 1, metric: 1, unknown: 1|Client|About|Detail|Round|" in after
+    assert "|north|weight|cut <to> 12|1|south|metric|dropped: 'f1' (NaN)|1|south|norm|" in after
+    assert "|1 refusal|" in text  # a remark is none
+
+
+def test_a_run_without_remarks_does_not_mention_them(full: Path) -> None:
+    assert "Remarks" not in Page(full / "report.html").text
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def roster(clients: int, nodes: int = 2, *, workers: int = 1, persistent: bool =
 
 def test_ids_sort_as_people_read_them() -> None:
     assert sorted(["c-10", "c-2", "b-3"], key=natural_key) == ["b-3", "c-2", "c-10"]
+    assert sorted(["m²-2", "m²-1", "²"], key=natural_key) == ["m²-1", "m²-2", "²"]
     assert roster(5).ids == tuple(f"client-{i:04d}" for i in range(5))
 
 

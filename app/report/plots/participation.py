@@ -124,7 +124,7 @@ def _order(participation: Participation) -> NDArray[np.int64]:
     """
     if len(participation.clients) <= _NAMED_ROWS:
         return np.arange(len(participation.clients))
-    return np.argsort(np.floor(np.sqrt(participation.times)), kind="stable")
+    return np.argsort(-np.floor(np.sqrt(participation.times)), kind="stable")
 
 
 def _raster(participation: Participation, order: NDArray[np.int64]) -> _Raster:
