@@ -112,11 +112,13 @@ class FedAvg(base.Strategy):
 
     def conclude(self, aggregation: MeanOfUpdates, context: RoundContext) -> None:
         """Take the mean as the next model; with no examples at all the model stays."""
-        mean = aggregation.mean.result()
-        if mean is None:
+        if self.options.weights != "inverse-probability":
+            model = aggregation.mean.model(self.arrays.schema)
+            self.arrays = self.arrays if model is None else model
             return
-        if self.options.weights == "inverse-probability":
+        mean = aggregation.mean.result()
+        if mean is not None:
             everybody = context.shares.total(aggregation.examples / max(1, aggregation.clients))
             old = self.arrays.vector.astype(np.float64)
             mean = old + aggregation.mean.weight / everybody * (mean - old)
-        self.arrays = self.arrays.replace(mean)
+            self.arrays = self.arrays.replace(mean)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from models.schema import Vector
+from models.schema import NamedArrays, Schema, Vector
+from strategies.aggregation.blocks import add_scaled, divided
 
 
 class WeightedMean:
@@ -27,14 +28,10 @@ class WeightedMean:
     def __init__(self, size: int) -> None:
         self.total = np.zeros(size, dtype=np.float64)
         self.weight = 0.0
-        self._scaled: npt.NDArray[np.float64] | None = None
 
     def add(self, vector: Vector, weight: float) -> None:
         """Add one vector, shape (size,), with a weight >= 0."""
-        if self._scaled is None:
-            self._scaled = np.empty_like(self.total)
-        np.multiply(vector, weight, out=self._scaled, dtype=np.float64)
-        self.total += self._scaled
+        add_scaled(self.total, vector, weight)
         self.weight += weight
 
     def merge(self, other: WeightedMean) -> None:
@@ -45,6 +42,14 @@ class WeightedMean:
     def result(self) -> npt.NDArray[np.float64] | None:
         """Return the mean, or None while the weights sum to zero."""
         return self.total / self.weight if self.weight > 0 else None
+
+    def model(self, schema: Schema) -> NamedArrays | None:
+        """Return the mean in the schema's dtype, or None; without a second float64 copy."""
+        if self.weight <= 0:
+            return None
+        vector = np.empty(schema.size, dtype=schema.dtype)
+        divided(self.total, self.weight, vector)
+        return NamedArrays(schema, vector)
 
 
 def weighted_mean(pairs: Iterable[tuple[Vector, float]]) -> npt.NDArray[np.float64] | None:

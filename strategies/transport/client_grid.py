@@ -14,8 +14,8 @@ from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from models.base_change import BaseChanges
 from models.errors import BouquetError
+from models.lora.base_change import BaseChanges
 from models.messages import RunIdentity
 from models.records import WireDtype, from_stock, to_stock
 from models.schema import NamedArrays, Schema

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from hypothesis import strategies as st
 
+from models.lora.pairs import Layout
 from models.schema import ArraySpec, NamedArrays, Schema
-from strategies.aggregation.lora.pairs import Layout
 
 KEYS = ("layers.0.q_proj", "layers.1.v_proj")
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.schema import ArraySpec, Schema
 from strategies.aggregation.mean import WeightedMean, weighted_mean
 from strategies.aggregation.server_optimizer import Moments, server_step
 
@@ -21,6 +22,20 @@ def test_the_mean_is_weighted_by_examples() -> None:
 def test_without_weight_there_is_no_mean() -> None:
     assert weighted_mean([(np.float32([1]), 0)]) is None
     assert weighted_mean([]) is None
+
+
+def test_two_threads_add_a_long_vector_to_the_same_bits() -> None:
+    vectors = np.random.default_rng(0).normal(size=(2, (1 << 20) + 7)).astype(np.float32)
+    mean, plain = WeightedMean(vectors.shape[1]), np.zeros(vectors.shape[1])
+    for vector, weight in zip(vectors, (0.3, 7.0), strict=True):
+        mean.add(vector, weight)
+        plain += vector.astype(np.float64) * weight
+    assert mean.total.tobytes() == plain.tobytes()
+    schema = Schema((ArraySpec("w", (vectors.shape[1],)),))
+    model = mean.model(schema)
+    assert model is not None
+    assert model.vector.tobytes() == (plain / 7.3).astype(np.float32).tobytes()
+    assert WeightedMean(schema.size).model(schema) is None
 
 
 @given(PAIRS, st.integers(0, 8))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.linalg import eigh
 
 from models.errors import ModelError
 from strategies.aggregation.lora.product import Delta, Dense, Product, times, transposed, triangle
@@ -154,9 +155,9 @@ def _by_gram(product: Product, rank: int) -> Dense | None:
         lower = np.linalg.cholesky(of_a)
     except np.linalg.LinAlgError:
         return None
-    _, vectors = np.linalg.eigh(lower.T @ of_b @ lower)
-    leading = vectors[:, ::-1][:, :rank]
-    basis, _ = np.linalg.qr(a.T @ (of_b @ (lower @ leading)))
+    core, size = lower.T @ of_b @ lower, product.rank
+    _, leading = eigh(core, subset_by_index=(max(0, size - rank), size - 1), overwrite_a=True)
+    basis, _ = np.linalg.qr(a.T @ (of_b @ (lower @ leading[:, ::-1])))
     return basis
 
 
