@@ -5,12 +5,10 @@ Measured for every method that sets out to average LoRA adapters, with the metho
 
 from __future__ import annotations
 
-import numpy as np
-
 from models.lora.pairs import Layout
 from models.schema import NamedArrays
 from strategies.aggregation.lora.error import aggregation_error
-from strategies.aggregation.lora.product import Dense, Product, ProductMean, deltas_of, dense
+from strategies.aggregation.lora.product import ProductMean, deltas_of, plus
 from strategies.hooks import Hooks
 from strategies.rounds.context import RoundContext, Update
 
@@ -55,7 +53,7 @@ class ExactMean:
             return {}
         made = dict(deltas_of(self._strategy.model))
         for layer, merged in self._strategy.merged.items():
-            made[layer] = _sum(made[layer], merged)
+            made[layer] = plus(made[layer], merged)
         error = aggregation_error(self._mean.deltas(), made)
         layers = {f"aggregation_error/{layer}": value for layer, value in error.layers.items()}
         return {"aggregation_error": error.total, **layers}
@@ -68,9 +66,3 @@ def _worth_it(arrays: NamedArrays, clients: int) -> bool:
     places = Layout.of(arrays.schema).places
     square = sum(8 * place.d_out * place.d_in for place in places)
     return bool(places) and min(square, clients * arrays.vector.nbytes) <= _MOST_BYTES
-
-
-def _sum(left: Product | Dense, right: Product | Dense) -> Product | Dense:
-    if isinstance(left, Product) and isinstance(right, Product):
-        return Product(np.concatenate([left.a, right.a]), np.concatenate([left.b, right.b], 1))
-    return dense(left) + dense(right)
