@@ -120,7 +120,8 @@ class Dispatcher:
         size = wire_bytes(build(here[0]).arrays, self._wire)
         pools = _pools(plan_packs(roster, here, size, self._pack_bytes))
         lanes = [lane for pool in pools for lane in pool.lanes]
-        poller = Poller(0.02 if all(n.persistent for n in roster.nodes.values()) else 0.1)
+        stays = all(node.persistent for node in roster.nodes.values())
+        poller = Poller(0.02) if stays else Poller(0.1, first=0.1)
         while not all(lane.done for lane in lanes):
             for pool in pools:
                 for lane, parcel in pool.leaving():

@@ -9,6 +9,8 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 _FIRST, _GROWTH = 0.005, 1.1
+_SHARE = 4
+"""Sleeping takes at least so many times what the poll took: polls must not starve those who work."""
 
 
 class Poller:
@@ -19,20 +21,27 @@ class Poller:
     longest : float
         Seconds. A poll of a real SuperLink is a request over the network; in simulation it is
         almost free.
+    first : float
+        Seconds of the first sleep.
     """
 
-    def __init__(self, longest: float = 0.1) -> None:
-        self._pause = _FIRST
+    def __init__(self, longest: float = 0.1, first: float = _FIRST) -> None:
+        self._first = self._pause = first
         self._longest = longest
+        self._woke = time.monotonic()
 
     def rest(self, deadline: float) -> None:
         """Sleep until the next poll, at most until `deadline` (monotonic seconds)."""
-        time.sleep(max(0.0, min(self._pause, deadline - time.monotonic())))
+        now = time.monotonic()
+        pause = max(self._pause, min(1.0, _SHARE * (now - self._woke)))
+        time.sleep(max(0.0, min(pause, deadline - now)))
         self._pause = min(self._pause * _GROWTH, self._longest)
+        self._woke = time.monotonic()
 
     def reset(self) -> None:
         """Something came: poll quickly again."""
-        self._pause = _FIRST
+        self._pause = self._first
+        self._woke = time.monotonic()
 
 
 def pull_all(grid: Grid, message_ids: Collection[str], deadline: float) -> Iterator[Message]:
