@@ -121,7 +121,7 @@ class Dispatcher:
         pools = _pools(plan_packs(roster, here, size, self._pack_bytes))
         lanes = [lane for pool in pools for lane in pool.lanes]
         stays = all(node.persistent for node in roster.nodes.values())
-        poller = Poller(0.02) if stays else Poller(0.1, first=0.1)
+        poller = Poller(0.02) if stays else Poller(0.1, first=0.1, share=4)
         while not all(lane.done for lane in lanes):
             for pool in pools:
                 for lane, parcel in pool.leaving():

@@ -9,8 +9,6 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 _FIRST, _GROWTH = 0.005, 1.1
-_SHARE = 4
-"""Sleeping takes at least so many times what the poll took: polls must not starve those who work."""
 
 
 class Poller:
@@ -23,9 +21,13 @@ class Poller:
         almost free.
     first : float
         Seconds of the first sleep.
+    share : float
+        A sleep takes at least so many times what the poll before it took, at most a second: on a
+        busy machine polls must not starve those who work.
     """
 
-    def __init__(self, longest: float = 0.1, first: float = _FIRST) -> None:
+    def __init__(self, longest: float = 0.1, first: float = _FIRST, share: float = 0.0) -> None:
+        self._share = share
         self._first = self._pause = first
         self._longest = longest
         self._woke = time.monotonic()
@@ -33,7 +35,7 @@ class Poller:
     def rest(self, deadline: float) -> None:
         """Sleep until the next poll, at most until `deadline` (monotonic seconds)."""
         now = time.monotonic()
-        pause = max(self._pause, min(1.0, _SHARE * (now - self._woke)))
+        pause = max(self._pause, min(1.0, self._share * (now - self._woke)))
         time.sleep(max(0.0, min(pause, deadline - now)))
         self._pause = min(self._pause * _GROWTH, self._longest)
         self._woke = time.monotonic()
