@@ -4,6 +4,7 @@ from app.federation import Federation, open_federation
 from app.registry import Method, Registry, registry
 from app.settings import Settings, parse_run_config
 from clients.objectives import CrossEntropy, FedProx, Objective
+from clients.trainers import ClientRound, Outcome, Trainer
 from models.errors import BouquetError
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.mean import WeightedMean
@@ -12,16 +13,19 @@ from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.stale.fedstale import FedStale
 from strategies.transport.client_grid import ClientGrid
 
 __all__ = [
     "Aggregation",
     "BouquetError",
     "ClientGrid",
+    "ClientRound",
     "CrossEntropy",
     "FedAvg",
     "FedOpt",
     "FedProx",
+    "FedStale",
     "Federation",
     "Instruction",
     "LoopOptions",
@@ -29,6 +33,7 @@ __all__ = [
     "NamedArrays",
     "Objective",
     "Options",
+    "Outcome",
     "Registry",
     "RoundContext",
     "RoundLoop",
@@ -36,6 +41,7 @@ __all__ = [
     "Settings",
     "State",
     "Strategy",
+    "Trainer",
     "Update",
     "WeightedMean",
     "Wrapper",
