@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import httpx
 from flwr.serverapp import Grid
-from flwr.supercore.retry import RetryInvoker
+from flwr.supercore.retry import RetryInvoker, exponential
 
 from models.errors import LinkError
 
 PATIENCE = 60.0
 """Seconds. A SuperLink that comes back later has given the run up: it waits for signs of life of a
 ServerApp for as long (Flower 1.41)."""
+
+_LONGEST_PAUSE = 5
+"""Seconds between two attempts. Flower's heartbeat, log and grid take turns at waiting, so a call
+ends a few pauses after its time."""
 
 
 @contextmanager
@@ -38,6 +43,7 @@ def connected(grid: Grid, patience: float = PATIENCE) -> Iterator[None]:
     retries = getattr(grid, "_retry_invoker", None)
     if isinstance(retries, RetryInvoker):
         retries.max_time = patience
+        retries.wait_gen_factory = partial(exponential, max_delay=_LONGEST_PAUSE)
     try:
         yield
     except httpx.TransportError as error:

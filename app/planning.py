@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from app.registry import registry
 from app.settings import Settings
 from clients.data import (
     DataSpec,
@@ -182,7 +183,7 @@ def make_plan(
         adapter_args=_pairs(settings.adapter_args),
         schema=model.schema.to_json(),
         recipe=recipe(settings),
-        objective=settings.objective or "cross-entropy",
+        objective=settings.objective or registry().objective_of(settings.methods),
         objective_args=_pairs(settings.objective_args),
         seed=settings.seed,
         device=settings.device,

@@ -172,6 +172,11 @@ class Registry:
         """Check a method's options."""
         return option_errors(self[name].strategy.Options, options)
 
+    def objective_of(self, names: tuple[str, ...]) -> str:
+        """Return the local objective that belongs to the outermost method that has one."""
+        own = [self[name].objective for name in names if self[name].objective]
+        return own[0] if own else "cross-entropy"
+
     def composition_errors(
         self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
     ) -> list[str]:

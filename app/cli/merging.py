@@ -33,8 +33,8 @@ def find_app_root() -> Path:
 
 
 def preset_names(root: Path) -> list[str]:
-    """Return the names of the presets in conf/, sorted."""
-    return sorted(path.stem for path in (root / "conf").glob("*.toml"))
+    """Return the names of the presets in conf/ and its folders, sorted."""
+    return sorted(_presets(root))
 
 
 def merge(
@@ -47,7 +47,8 @@ def merge(
     files : iterable of str or Path
         TOML files, before everything else.
     words : sequence of str
-        Presets (a name in conf/, or the path of a TOML file) and ``key=value`` overrides.
+        Presets (a name in conf/ or a folder of it, or the path of a TOML file) and ``key=value``
+        overrides.
     root : Path, optional
         The app's root; found if not given.
 
@@ -102,12 +103,17 @@ def differing(config: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in config.items() if value != keys[key].default}
 
 
+def _presets(root: Path) -> dict[str, Path]:
+    """Return the presets by name, whatever folder of conf/ they lie in; names are unique."""
+    return {path.stem: path for path in (root / "conf").rglob("*.toml")}
+
+
 def _locate(preset: str | Path, root: Path) -> Path:
     path = Path(preset).expanduser()
     if path.is_file():
         return path
-    named = root / "conf" / f"{preset}.toml"
-    if isinstance(preset, str) and "/" not in preset and named.is_file():
+    named = _presets(root).get(preset) if isinstance(preset, str) else None
+    if named is not None:
         return named
     if path.suffix or len(path.parts) > 1:
         raise ConfigurationError(f"no such file: {path.absolute()}")

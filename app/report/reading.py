@@ -123,6 +123,7 @@ def _round(content: Mapping[str, object], default: int) -> Round:
         number=number,
         scores={name: value for name, value in scores.items() if value is not None},
         groups=_groups(content.get("groups")),
+        figures=_figures(content.get("method")),
         bytes_up=_whole(content.get("bytes_up")) or 0,
         bytes_down=_whole(content.get("bytes_down")) or 0,
         seconds=_number(content.get("seconds")) or 0.0,
@@ -153,6 +154,12 @@ def _groups(content: object) -> Groups:
                 score = GroupScore(accuracy, _whole(said.get("examples")) or 0)
                 columns.setdefault(clean(column), {})[clean(value)] = score
     return columns
+
+
+def _figures(content: object) -> Mapping[str, float]:
+    said = content.items() if isinstance(content, dict) else ()
+    found = {clean(name): _number(value) for name, value in said}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _read_clients(path: Path) -> tuple[ClientRow, ...]:

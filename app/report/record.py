@@ -55,12 +55,14 @@ class GroupScore:
 class Round:
     """One line of ``metrics.jsonl``; round 0 is the model before any training.
 
-    ``scores`` holds the finite numbers only, by the names in `SCORES`.
+    ``scores`` holds the finite numbers only, by the names in `SCORES`; ``figures`` those that the
+    method told of itself, ``name`` in total and ``name/layer`` for a layer.
     """
 
     number: int
     scores: Mapping[str, float] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0
@@ -152,6 +154,11 @@ class RunRecord:
     def series(self, score: str) -> tuple[list[int], list[float]]:
         """Return the rounds that know a score, and their scores."""
         known = [(line.number, line.scores[score]) for line in self.rounds if score in line.scores]
+        return [number for number, _ in known], [value for _, value in known]
+
+    def figure(self, name: str) -> tuple[list[int], list[float]]:
+        """Return the rounds that know a figure of the method's own, and its values."""
+        known = [(line.number, line.figures[name]) for line in self.rounds if name in line.figures]
         return [number for number, _ in known], [value for _, value in known]
 
     def before(self, score: str) -> float | None:

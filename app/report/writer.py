@@ -13,6 +13,7 @@ from app.report.plots import style
 from app.report.plots.clients import client_figure
 from app.report.plots.curves import communication_figure, learning_figure
 from app.report.plots.groups import group_figure
+from app.report.plots.method import method_figure, method_words
 from app.report.plots.participation import participation_caption, participation_figure
 from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
@@ -93,6 +94,9 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             "Accuracy by group, before and after",
             "Groups pool the clients' held-out examples; small groups are uncertain.",
         )
+    method = method_figure(record)
+    if method is not None:
+        yield ("method", method, *method_words(record))
     participation = record.participation
     raster = participation_figure(participation) if participation is not None else None
     if participation is not None and raster is not None:

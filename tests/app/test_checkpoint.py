@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -9,17 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Message
 
 from app.checkpoint import Checkpoints
-from app.client_app import app
-from app.job import run_job
-from fedbouquet.testing import LocalGrid
-from models.errors import ConfigurationError, RunDirectoryError
+from models.errors import RunDirectoryError
 from strategies.base import State
 from strategies.rounds.record import Ledger
-
-Config = dict[str, str | int | float | bool]
 
 
 def save(places: Checkpoints, server_round: int) -> None:
@@ -138,132 +131,3 @@ def test_a_full_disk_says_so_and_keeps_the_one_before(tmp_path: Path) -> None:
         assert found.round == (1 if len(refused) == limit // 20 + 1 else 2)
     assert 0 < len(refused) < 20
     assert all("round-000002" in text and "bytes" in text for text in refused)
-
-
-# ---- runs ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.report.write_report", lambda folder: folder / "report.html")
-
-
-@pytest.fixture
-def config(tmp_path: Path, vit_folder: Path) -> Config:
-    return {
-        "model": str(vit_folder),
-        "strategy": "fedopt > fedavg",
-        "num-clients": 4,
-        "clients-per-round": 3,
-        "num-server-rounds": 4,
-        "partition": "iid",
-        "out-dir": str(tmp_path),
-        "batch-size": 64,
-        "local-epochs": 1,
-        "run-name": "run",
-    }
-
-
-class Killed(BaseException):
-    """The server's process ends."""
-
-
-def run(config: Config, die_at: int = 0) -> Path:
-    messages = 0
-
-    def tamper(message: Message, reply: Message) -> Message:
-        nonlocal messages
-        messages += 1
-        if messages == die_at:
-            raise Killed
-        return reply
-
-    places = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
-    return run_job(LocalGrid(app, places, config, tamper), config)
-
-
-def left(folder: Path) -> tuple[bytes, list[dict[str, object]], str]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        del line["seconds"]
-    adapter = (folder / "adapter/adapter_model.safetensors").read_bytes()
-    return adapter, lines, (folder / "clients.csv").read_text()
-
-
-@pytest.fixture
-def whole(config: Config) -> tuple[bytes, list[dict[str, object]], str]:
-    return left(run({**config, "run-name": "whole"}))
-
-
-@pytest.mark.parametrize("die_at", [5, 9, 12, 17, 19])
-def test_a_killed_run_goes_on_to_the_same_bits(
-    config: Config, whole: tuple[bytes, list[dict[str, object]], str], die_at: int
-) -> None:
-    with pytest.raises(Killed):
-        run(config, die_at)
-    status = json.loads((Path(str(config["out-dir"])) / "run/status.json").read_text())
-    assert status["state"] == "failed"
-    assert left(run({**config, "resume": True})) == whole
-
-
-def test_a_finished_run_can_be_resumed_for_more_rounds(config: Config) -> None:
-    longer = left(run({**config, "run-name": "longer", "num-server-rounds": 5}))
-    run(config)
-    assert left(run({**config, "resume": True, "num-server-rounds": 5}))[0] == longer[0]
-
-
-def test_a_damaged_newest_checkpoint_costs_a_round_not_the_run(
-    config: Config, whole: tuple[bytes, list[dict[str, object]], str]
-) -> None:
-    with pytest.raises(Killed):
-        run(config, 17)
-    places = sorted((Path(str(config["out-dir"])) / "run/checkpoints").iterdir())
-    file = places[-1] / "state.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    assert left(run({**config, "resume": True})) == whole
-
-
-def test_other_settings_are_another_run(config: Config) -> None:
-    run(config)
-    with pytest.raises(
-        ConfigurationError, match=r"learning-rate = 0.5: the run to resume had 0.01"
-    ):
-        run({**config, "resume": True, "learning-rate": 0.5})
-
-
-def test_there_must_be_a_run_to_resume(config: Config) -> None:
-    with pytest.raises(RunDirectoryError, match="no run to resume"):
-        run({**config, "resume": True})
-
-
-def test_two_servers_do_not_share_a_run_directory(config: Config) -> None:
-    import fcntl
-
-    run(config)
-    with (Path(str(config["out-dir"])) / "run/lock").open("a+") as other:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(RunDirectoryError, match=r"in use by another server \(pid \d+ on "):
-            run({**config, "resume": True})
-
-
-def test_a_signal_is_told_and_the_run_goes_on_later(
-    config: Config, whole: tuple[bytes, list[dict[str, object]], str]
-) -> None:
-    """Flower's exit handlers run on SIGTERM; what follows them cannot change what they wrote."""
-    from flwr.supercore.exit import exit_handler
-
-    def stop(message: Message, reply: Message) -> Message:
-        if message.metadata.message_type == "train" and not stopped:
-            stopped.append(True)
-            exit_handler.trigger_exit_handlers(run_before_force_exit=True)
-            raise Killed
-        return reply
-
-    stopped: list[bool] = []
-    places = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
-    with pytest.raises(Killed):
-        run_job(LocalGrid(app, places, config, stop), config)
-    status = json.loads((Path(str(config["out-dir"])) / "run/status.json").read_text())
-    assert (status["state"], status["code"]) == ("stopped", 8)
-    assert "resume=true" in status["message"]
-    assert left(run({**config, "resume": True})) == whole

@@ -41,6 +41,16 @@ def test_tables_are_joined_with_dots_as_flower_does(root: Path) -> None:
     assert merge([], ["nested"], root) == {"strategy-args.beta": 0.2}
 
 
+def test_presets_in_folders_are_found_by_their_name(root: Path) -> None:
+    folder = root / "conf" / "family"
+    folder.mkdir()
+    (folder / "three.toml").write_text("seed = 3\n")
+    assert preset_names(root) == ["one", "three", "two"]
+    assert merge([], ["one", "three"], root) == {"seed": 3, "adapter": "head"}
+    with pytest.raises(ConfigurationError, match="no such file"):
+        merge([], ["other/three"], root)
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [

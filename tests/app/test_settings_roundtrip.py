@@ -13,13 +13,13 @@ from fake_catalogue import FakeCatalogue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.registry import registry
+from app.registry import BUILT_IN, registry
 from app.settings import Settings, config_block, declared_keys, default_config, parse_run_config
 from app.settings.secrets import is_secret_name
 from models.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
-PRESETS = sorted((ROOT / "conf").glob("*.toml"))
+PRESETS = sorted((ROOT / "conf").rglob("*.toml"))
 
 words = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=6)
 names = words.filter(lambda word: not is_secret_name(word))
@@ -106,7 +106,18 @@ def test_preset(path: Path) -> None:
 
 def test_presets_are_there() -> None:
     expected = {"digits", "mnist", "ag-news-minilm", "fedprox", "fedopt", "personal-rotation"}
-    assert expected | {"fedpeft-bias", "fedpeft-head"} <= {path.stem for path in PRESETS}
+    names = [path.stem for path in PRESETS]
+    assert expected | {"fedpeft-bias", "fedpeft-head"} <= set(names)
+    assert len(set(names)) == len(names)  # they are found by name, whatever their folder
+
+
+def test_every_lora_method_has_a_preset_of_its_name() -> None:
+    methods = {m.name for m in BUILT_IN if m.strategy.__module__.startswith("strategies.lora.")}
+    presets = {path.stem: path for path in (ROOT / "conf" / "lora").glob("*.toml")}
+    assert presets.keys() == methods
+    for name, path in presets.items():
+        settings = parse_run_config(tomllib.loads(path.read_text(encoding="utf-8")), registry())
+        assert name in settings.methods
 
 
 def test_a_run_name_is_made_of_method_data_and_time() -> None:

@@ -35,13 +35,13 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def wait_until(done: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for something, at most so long."""
+def wait_until(done: Callable[[], bool], seconds: float, what: str, every: float = 0.1) -> None:
+    """Wait for something, at most so long; look again after `every` seconds."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 class FlowerHost:
@@ -132,15 +132,15 @@ class FlowerHost:
         """Return what a started command wrote."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def processes(self) -> list[int]:
-        """Return the ids of all processes that carry this host's mark."""
-        wanted = self._mark.encode()
+    def processes(self, mark: str = "") -> list[int]:
+        """Return the ids of all processes that carry this host's mark, and `mark` if given."""
+        wanted = {text.encode() for text in (self._mark, mark) if text}
         found = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit():
                 continue
             try:
-                marked = wanted in (folder / "environ").read_bytes().split(b"\0")
+                marked = wanted.issubset((folder / "environ").read_bytes().split(b"\0"))
             except OSError:  # ended meanwhile, or another user's
                 continue
             if marked:
@@ -176,22 +176,25 @@ class Nodes:
     host : FlowerHost
     env : mapping, optional
         More of the SuperLink's environment.
+    options : sequence of str
+        More of its command line.
     """
 
-    def __init__(self, host: FlowerHost, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, host: FlowerHost, env: Mapping[str, str] | None = None, options: Sequence[str] = ()
+    ) -> None:
         self._host = host
+        self._env = env
+        self._options = tuple(options)
         (self._port,) = free_ports(1)
         self.address = f"127.0.0.1:{self._port}"
-        self._superlink = host.start(
-            "superlink",
-            [
-                "flower-superlink",
-                "--insecure",
-                "--port",
-                str(self._port),
-                "--disable-runtime-dependency-installation",
-            ],
-            env,
+        self.start_link()
+
+    def start_link(self) -> None:
+        """Start the SuperLink, again on the same port if it ended, and wait until it answers."""
+        command = ["flower-superlink", "--insecure", "--port", str(self._port), *self._options]
+        self._superlink = self._host.start(
+            "superlink", [*command, "--disable-runtime-dependency-installation"], self._env
         )
         wait_until(self._healthy, _START_SECONDS, "the SuperLink")
 
@@ -202,8 +205,11 @@ class Nodes:
         except httpx.HTTPError:
             return False
 
-    def add(self, name: str, config: str, env: Mapping[str, str] | None = None) -> None:
+    def add(
+        self, name: str, config: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a SuperNode; its data and state are in ``config``."""
         (port,) = free_ports(1)
         command = ["flower-supernode", "--insecure", "--superlink", self.address]
-        self._host.start(name, [*command, "--port", str(port), "--node-config", config], env)
+        options = ["--port", str(port), "--node-config", config]
+        return self._host.start(name, [*command, *options], env)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from models.lora.base_change import matrix
-from models.lora.factors import with_rank
+from models.lora.factors import with_rank, with_roles
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.lora.product import deltas_of, dense
 from strategies.base import Strategy
 from strategies.lora.cellm import CELLM
 from strategies.lora.fedex_lora import FedExLoRA
 from strategies.lora.fedit import FedIT
+from strategies.lora.fedsa_lora import FedSALoRA
 from strategies.lora.ffa_lora import FFALoRA
 from strategies.lora.flexlora import FlexLoRA
 from strategies.lora.flora import FLoRA
@@ -218,6 +219,48 @@ def test_identical_clients_return_their_product(make: Callable[[], Strategy]) ->
     mine = drawn(start(2).schema, 3)
     play(strategy, [mine] * 4, [3, 1, 5, 2])
     np.testing.assert_allclose(effective(strategy)[LAYER], product(mine), atol=2e-5)
+
+
+# These are given one factor, or (at density 1) all numbers: what the properties mean for them.
+TRAINED: dict[str, tuple[Callable[[], Strategy], tuple[str, ...]]] = {
+    "ffa-lora": (FFALoRA, ("B", "rest")),
+    "rolora": (RoLoRA, ("B", "rest")),
+    "cellm at density 1": (
+        lambda: CELLM(density_down=1.0, density_up=1.0),
+        ("A", "B", "rest"),
+    ),
+}
+
+
+@pytest.mark.parametrize("weights", [[3], [3, 1, 5, 2]], ids=["one client", "alike"])
+@pytest.mark.parametrize(("make", "roles"), TRAINED.values(), ids=TRAINED.keys())
+def test_what_is_trained_over_a_common_factor_comes_back(
+    make: Callable[[], Strategy], roles: tuple[str, ...], weights: list[int]
+) -> None:
+    strategy = started(make, start(2))
+    other = drawn(start(2).schema, 3)
+    mine = start(2).overlaid(other.only(with_roles(other.schema, roles)))
+    play(strategy, [mine] * len(weights), weights)
+    np.testing.assert_allclose(effective(strategy)[LAYER], product(mine), atol=2e-5)
+    assert np.linalg.norm(product(mine)) > 1
+    np.testing.assert_allclose(
+        strategy.model["classifier.weight"], other["classifier.weight"], rtol=1e-6
+    )
+
+
+def test_fedsa_lora_averages_a_and_nothing_else() -> None:
+    strategy = started(FedSALoRA, START)
+    told = strategy.instruct("c-0", context(1, 2))
+    assert list(told.arrays) == [A]
+    assert (told.reply or told.arrays.schema).hash == told.arrays.schema.hash
+    aggregation = strategy.begin(context(1, 2))
+    for i, (one, examples) in enumerate([(ONE, 1), (TWO, 3)]):
+        aggregation.add(Update(f"c-{i}", one.only(told.arrays.schema), examples))
+    strategy.conclude(aggregation, context(1, 2))
+    np.testing.assert_allclose(
+        strategy.instruct("c-0", context(2, 2)).arrays[A], (ONE[A] + 3 * TWO[A]) / 4
+    )
+    assert not strategy.has_global_model
 
 
 @each
