@@ -11,6 +11,7 @@ import pytest
 import tomli_w
 from fake_catalogue import FakeCatalogue
 from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from app.registry import BUILT_IN, registry
@@ -61,6 +62,7 @@ def any_settings(draw: st.DrawFn) -> Settings:
     )
 
 
+@trials(deadline=None)  # the first example imports what the adapters' options need
 @given(any_settings())
 def test_flat_settings_read_back_equal(settings: Settings) -> None:
     flat = settings.to_flat()

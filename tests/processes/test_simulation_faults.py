@@ -140,7 +140,7 @@ def test_a_run_with_four_bad_clients_finishes_and_names_them(faulty: FlowerHost,
     assert refused == {f"client-{i:04d}": 2 * (1 <= i <= 4) for i in range(7)}
     page = (run / "report.html").read_text()
     for client, (code, _) in expected.items():
-        assert f"<td>{client}</td><td>{code}</td>" in page
+        assert f'<td class="txt">{client}</td><td class="txt">{code}</td>' in page
 
 
 # ---- F18, kill -9 --------------------------------------------------------------------------

@@ -21,6 +21,8 @@ _WARM = 5
 
 
 def _kill_client_app(nodes: BreakableNodes, name: str) -> None:
+    # One that is just ending has answered.
+    wait_until(lambda: nodes.training(name) is None, 120.0, "a ClientApp's end")
     os.kill(wait_for(lambda: nodes.training(name), 240.0, "a ClientApp"), signal.SIGKILL)
 
 
