@@ -118,7 +118,7 @@ class FedAvg(base.Strategy):
             return
         mean = aggregation.mean.result()
         if mean is not None:
-            everybody = context.shares.total(aggregation.examples / max(1, aggregation.clients))
+            everybody = context.shares.total(aggregation.examples, aggregation.clients)
             old = self.arrays.vector.astype(np.float64)
             mean = old + aggregation.mean.weight / everybody * (mean - old)
             self.arrays = self.arrays.replace(mean)

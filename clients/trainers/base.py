@@ -129,8 +129,9 @@ class Trainer(BaseModel):
 
     def train(self, work: ClientRound) -> Outcome:
         """Do the round's work."""
-        trained = work.fit(self.model_of(work).vector)
-        wide = NamedArrays(self.model_of(work).schema, trained.vector)
+        full = self.model_of(work)
+        trained = work.fit(full.vector)
+        wide = NamedArrays(full.schema, trained.vector)
         return Outcome(resized(wide, work.start.schema), {"train_loss": trained.loss})
 
     def model_of(self, work: ClientRound) -> NamedArrays:

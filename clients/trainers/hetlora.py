@@ -12,7 +12,7 @@ on. It returns its adapter at the rank that it was sent, with zeros in the tail,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -20,9 +20,10 @@ from pydantic import Field, PrivateAttr
 
 from clients.objectives import Objective
 from clients.trainers.base import ClientRound, Outcome, Trainer
-from models.lora.factors import rank_of, role_of, with_rank
+from models.lora.factors import rank_of, with_rank
+from models.lora.pairs import Layout, PairPlace
 from models.lora.resize import resized
-from models.schema import NamedArrays, Schema
+from models.schema import NamedArrays
 
 if TYPE_CHECKING:
     import torch
@@ -30,22 +31,11 @@ if TYPE_CHECKING:
     from models.adapted import AdaptedModel
 
 
-def pair_keys(schema: Schema) -> Iterator[tuple[str, str]]:
-    """Yield the keys of A and of B, layer by layer."""
-    for key in schema.slices:
-        if role_of(key) == "A":
-            yield key, key.replace("lora_A", "lora_B").replace("embedding_A", "embedding_B")
-
-
 def tail_size(arrays: NamedArrays, first: int) -> float:
     """Return the sum over layers of ||B[:, first:]|| ||A[first:, :]||."""
     norm = np.linalg.norm
-    return float(
-        sum(
-            norm(arrays[b][:, first:]) * norm(arrays[a][first:])
-            for a, b in pair_keys(arrays.schema)
-        )
-    )
+    pairs = Layout.of(arrays.schema).pairs(arrays)
+    return float(sum(norm(pair.b[:, first:]) * norm(pair.a[first:]) for pair in pairs))
 
 
 class TailPenalty(Objective):
@@ -55,6 +45,7 @@ class TailPenalty(Objective):
     strength: float
     first: int
     last: int
+    places: tuple[PairPlace, ...]
     _inner: Objective = PrivateAttr()
 
     def around(self, inner: Objective) -> TailPenalty:
@@ -74,9 +65,9 @@ class TailPenalty(Objective):
         gradient = model.flat.grad
         if gradient is None:
             return
-        for a_key, b_key in pair_keys(model.schema):
+        for place in self.places:
             (a_place, a_shape), (b_place, b_shape) = (
-                model.schema.slices[key] for key in (a_key, b_key)
+                model.schema.slices[key] for key in (place.a_key, place.b_key)
             )
             a = model.flat.data[a_place].view(a_shape)[self.first : self.last]
             b = model.flat.data[b_place].view(b_shape)[:, self.first : self.last]
@@ -104,7 +95,8 @@ class HetLoRATrainer(Trainer):
         if kept == rank:
             outcome = super().train(work)
             return Outcome(outcome.arrays, {**outcome.metrics, "rank": float(rank)})
-        penalty = TailPenalty(strength=self.penalty, first=kept, last=rank)
+        places = Layout.of(work.model.schema).places
+        penalty = TailPenalty(strength=self.penalty, first=kept, last=rank, places=places)
         full = self.model_of(work)
         trained = work.fit(full.vector, objective=penalty.around(work.objective))
         wide = NamedArrays(full.schema, trained.vector)

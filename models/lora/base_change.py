@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
-from models.errors import BouquetError, ClientError
+from models.errors import ClientError
 from models.files import write_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 Float32 = npt.NDArray[np.float32]
 LayerChange = tuple[Float32, Float32] | Float32
@@ -108,9 +112,9 @@ class ChangingBase:
         A PEFT model.
     """
 
-    def __init__(self, module: object) -> None:
+    def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
-        self._original: dict[str, object] = {}
+        self._original: dict[str, torch.Tensor] = {}
         self.version: tuple[str, int] = ("", 0)
 
     def put_to(self, run: str, version: int, changes: BaseChanges) -> None:
@@ -145,35 +149,31 @@ class ChangingBase:
                 self._set(layer, totals.get(layer))
         self.version = (run, version)
 
-    def _set(self, layer: str, total: object) -> None:
-        import torch
-
+    def _set(self, layer: str, total: torch.Tensor | None) -> None:
         found = self._layer(layer)
         weight = found.weight
         original = self._original.setdefault(layer, weight.detach().clone())
-        if not isinstance(original, torch.Tensor):
-            raise BouquetError(f"the weight of '{layer}' was not kept")
-        if not isinstance(total, torch.Tensor):
+        if total is None:
             weight.copy_(original)
             return
         if not weight.is_floating_point():
             raise ClientError("base", f"'{layer}' is quantised: its base cannot be changed")
         if total.numel() != weight.numel():
             raise ClientError("base", f"a change of {tuple(total.shape)} does not fit '{layer}'")
-        turned = total.T if self._transposed(layer, found) else total
+        turned = total.T if _transposed(found) else total
         sum_ = original.float() + turned.reshape(weight.shape).to(weight.device)
         weight.copy_(sum_.to(weight.dtype))
 
-    def _layer(self, layer: str) -> torch.nn.Module:  # type: ignore[name-defined]  # noqa: F821
+    def _layer(self, layer: str) -> Any:
         try:
-            found = self._module.get_submodule(layer)  # type: ignore[attr-defined]
+            found: Any = self._module.get_submodule(layer)
         except AttributeError:
             raise ClientError("base", f"the base has no layer '{layer}'") from None
         return found.get_base_layer()
 
-    @staticmethod
-    def _transposed(layer: str, found: object) -> bool:
-        """Say whether a layer keeps its weight as (in, out): GPT-2's Conv1D, embeddings."""
-        import torch
 
-        return type(found).__name__ == "Conv1D" or isinstance(found, torch.nn.Embedding)
+def _transposed(layer: object) -> bool:
+    """Say whether a layer keeps its weight as (in, out): GPT-2's Conv1D, embeddings."""
+    import torch
+
+    return type(layer).__name__ == "Conv1D" or isinstance(layer, torch.nn.Embedding)

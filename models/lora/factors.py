@@ -6,23 +6,19 @@ Roles come from the keys that PEFT gives, never from shapes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Literal
 
 from models.errors import BouquetError
+from models.lora.pairs import letter_of, scaling_of
 from models.schema import ArraySpec, Fact, Schema
 
 Role = Literal["A", "B", "rest"]
-_FACTOR = re.compile(r"(?:^|\.)lora_(?:embedding_)?([AB])(?:\.|$)")
 
 
 def role_of(key: str) -> Role:
     """Return what an array is: a factor A, a factor B, or something else (head, bias)."""
-    found = _FACTOR.search(key)
-    if found is None:
-        return "rest"
-    return "A" if found[1] == "A" else "B"
+    return letter_of(key) or "rest"
 
 
 def with_roles(schema: Schema, roles: Collection[str]) -> Schema:
@@ -61,11 +57,6 @@ def require_products(schema: Schema) -> None:
             "this method works on the products B A, and DoRA adds something else to the base; "
             "leave out adapter-args='dora=true'"
         )
-
-
-def scaling_of(schema: Schema) -> float:
-    """Return the factor of B A in what an adapted layer adds."""
-    return float(schema.facts["scaling"])
 
 
 def _rank_axis(key: str) -> int:
@@ -109,9 +100,9 @@ def with_rank(
             facts["alpha"] = float(facts["alpha"]) * _by_rule(facts, rank / old)
     elif "alpha" in facts:
         # As the adapter kind computes it, so that both schemas have one name.
-        facts["scaling"] = float(facts["alpha"]) / _by_rule(facts, rank)
+        facts["scaling"] = scaling_of(facts, rank)
     else:
-        facts["scaling"] = scaling_of(schema) * _by_rule(facts, old / rank)
+        facts["scaling"] = float(facts["scaling"]) * _by_rule(facts, old / rank)
     return Schema(tuple(arrays), facts)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.lora.base_change import BaseChanges, matrix
-from models.lora.factors import role_of, scaling_of
+from models.lora.factors import role_of
+from models.lora.pairs import Layout
 from models.schema import ArraySpec, NamedArrays, Schema
 
 Dense = npt.NDArray[np.float32]
@@ -34,7 +35,6 @@ def with_base_changes(arrays: NamedArrays, changes: BaseChanges, version: int) -
     NamedArrays
         Of the same keys; its facts say rank, alpha and scaling.
     """
-    scaling = scaling_of(arrays.schema)
     parts: dict[str, list[tuple[Dense, Dense]]] = {}
     whole: dict[str, Dense] = {}
     for change in changes.up_to(version):
@@ -43,17 +43,12 @@ def with_base_changes(arrays: NamedArrays, changes: BaseChanges, version: int) -
                 parts.setdefault(layer, []).append(part)
             else:
                 whole[layer] = whole[layer] + part if layer in whole else part
-    made: dict[str, npt.NDArray[np.floating]] = {}
-    for key in arrays:
-        if role_of(key) == "A":
-            layer = key.split(".lora_")[0]
-            b_key = key.replace("lora_A", "lora_B").replace("embedding_A", "embedding_B")
-            own = (arrays[b_key] * scaling, arrays[key])
-            made[b_key], made[key] = _joined(
-                [own, *parts.get(layer, [])], whole.get(layer), scaling
-            )
-        elif role_of(key) == "rest":
-            made[key] = arrays[key]
+    layout = Layout.of(arrays.schema)
+    scaling = layout.places[0].scale
+    made: dict[str, npt.NDArray[np.floating]] = {key: arrays[key] for key in layout.rest.slices}
+    for place, pair in zip(layout.places, layout.pairs(arrays), strict=True):
+        products = [(pair.b * scaling, pair.a), *parts.get(place.layer, [])]
+        made[place.b_key], made[place.a_key] = _joined(products, whole.get(place.layer), scaling)
     rank = max(array.shape[0] for key, array in made.items() if role_of(key) == "A")
     padded = {key: _padded(key, array, rank) for key, array in made.items()}
     facts = {**arrays.schema.facts, "rank": rank, "alpha": scaling * rank, "rslora": False}

@@ -30,6 +30,14 @@ _FACTOR = re.compile(
 )
 
 
+def letter_of(key: str) -> Letter | None:
+    """Return which factor an array is; None for anything else."""
+    match = _FACTOR.match(key)
+    if match is None:
+        return None
+    return "A" if match["letter"] == "A" else "B"
+
+
 @dataclass(frozen=True)
 class Pair:
     """The factors of one layer.
@@ -85,12 +93,6 @@ def scaling_of(facts: Mapping[str, Fact], rank: int) -> float:
     if "alpha" in facts:
         return float(facts["alpha"]) / (rank**0.5 if facts.get("rslora") else rank)
     return float(facts.get("scaling", 1.0))
-
-
-def factor_keys(schema: Schema, letter: Letter) -> tuple[str, ...]:
-    """Return the keys of all A or of all B factors, in schema order."""
-    found = ((spec.key, _FACTOR.match(spec.key)) for spec in schema.arrays)
-    return tuple(key for key, match in found if match and match["letter"] == letter)
 
 
 @dataclass(frozen=True)

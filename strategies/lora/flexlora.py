@@ -18,37 +18,21 @@ from typing import ClassVar
 from models.lora.factors import require_products
 from models.lora.pairs import Layout
 from models.schema import NamedArrays
-from strategies import base
 from strategies.aggregation.lora.svd import truncated_svd
 from strategies.lora.flora import Stack
-from strategies.lora.ranked import RankedOptions, cut_to, rank_for
-from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.lora.ranked import Ranked
+from strategies.rounds.context import RoundContext
 
 
-class FlexLoRA(base.Strategy):
+class FlexLoRA(Ranked):
     """The exact mean product, cut to each client's rank."""
 
     about: ClassVar[str] = "SVD of the exact mean product, cut to each client's rank"
-    mixes_ranks: ClassVar[bool] = True
-    Options: ClassVar[type[base.Options]] = RankedOptions
-    options: RankedOptions
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Start from the first adapter."""
         require_products(arrays.schema)
         super().initialise(arrays)
-        self._starts: dict[int, NamedArrays] = {}
-
-    def instruct(self, client: str, context: RoundContext) -> Instruction:
-        """Send the first triplets, as many as the client's rank."""
-        rank = rank_for(client, self.arrays, context)
-        if rank not in self._starts:
-            self._starts[rank] = cut_to(self.arrays, rank, self.options.alpha)
-        return Instruction(self._starts[rank])
-
-    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
-        """Return the adapter as it came."""
-        return update.arrays, update.weight
 
     def begin(self, context: RoundContext) -> Stack:
         """Open an empty sum of products."""
@@ -66,9 +50,3 @@ class FlexLoRA(base.Strategy):
             for layer, delta in aggregation.products.deltas()
         }
         self.arrays = layout.assemble(factors, rest.astype(layout.rest.dtype))
-        self._starts = {}
-
-    def restore(self, state: base.State) -> None:
-        """Take the adapter back."""
-        super().restore(state)
-        self._starts = {}

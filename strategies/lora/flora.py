@@ -18,12 +18,11 @@ from typing import ClassVar, Self
 
 from models.lora.factors import role_of, with_roles
 from models.schema import NamedArrays
-from strategies import base
 from strategies.aggregation.lora.product import ProductMean
 from strategies.aggregation.mean import WeightedMean
 from strategies.lora.merging import Merging
-from strategies.lora.ranked import RankedOptions, cut_to, rank_for
-from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.lora.ranked import Ranked
+from strategies.rounds.context import RoundContext, Update
 
 
 class Stack:
@@ -46,31 +45,10 @@ class Stack:
         self.rest.merge(other.rest)
 
 
-class FLoRA(Merging):
+class FLoRA(Ranked, Merging):
     """Stacks adapters, merges them into the base, starts afresh."""
 
     about: ClassVar[str] = "stacked adapters merged into the base, a fresh start each round: exact"
-    mixes_ranks: ClassVar[bool] = True
-    Options: ClassVar[type[base.Options]] = RankedOptions
-    options: RankedOptions
-
-    def instruct(self, client: str, context: RoundContext) -> Instruction:
-        """Send a fresh adapter of the client's rank, over this version of the base."""
-        rank = rank_for(client, self.arrays, context)
-        start = self._starts.get(rank)
-        if start is None:
-            start = self._starts[rank] = cut_to(self.arrays, rank, self.options.alpha)
-        return Instruction(start, base_version=self.base_version)
-
-    def initialise(self, arrays: NamedArrays) -> None:
-        """Start from the first adapter, in which B is zero."""
-        super().initialise(arrays)
-        # By rank, so that clients of one rank share one start.
-        self._starts: dict[int, NamedArrays] = {}
-
-    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
-        """Return the adapter as it came."""
-        return update.arrays, update.weight
 
     def begin(self, context: RoundContext) -> Stack:
         """Open an empty stack."""
@@ -85,7 +63,6 @@ class FLoRA(Merging):
         fresh = self._fresh(context)
         schema = aggregation.rest_schema
         self.arrays = fresh.overlaid(NamedArrays(schema, rest.astype(schema.dtype)))
-        self._starts = {}
 
     def _fresh(self, context: RoundContext) -> NamedArrays:
         """Return A as PEFT draws it, uniform within 1/sqrt(d_in), and B = 0."""
@@ -98,8 +75,3 @@ class FLoRA(Merging):
             elif role_of(key) == "B":
                 fresh[key][...] = 0
         return fresh
-
-    def restore(self, state: base.State) -> None:
-        """Take adapter and version back."""
-        super().restore(state)
-        self._starts = {}

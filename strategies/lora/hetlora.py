@@ -23,7 +23,7 @@ from models.lora.factors import require_products
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.lora.means import FactorMean, norm_weights
-from strategies.lora.ranked import RankedOptions, cut_to, rank_for
+from strategies.lora.ranked import Ranked, RankedOptions
 from strategies.rounds.context import Instruction, RoundContext, Update
 
 
@@ -58,11 +58,10 @@ class PaddedMean:
         self.ranks.update(other.ranks)
 
 
-class HetLoRA(base.Strategy):
+class HetLoRA(Ranked):
     """Zero-padded means weighted by the size of each client's product."""
 
     about: ClassVar[str] = "truncation down, self-pruning, norm-weighted zero-padded means up"
-    mixes_ranks: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = HetLoRAOptions
     options: HetLoRAOptions
 
@@ -74,24 +73,22 @@ class HetLoRA(base.Strategy):
 
     def rank(self, client: str, context: RoundContext) -> int:
         """Return a client's rank now: what it can afford, or what it has pruned to."""
-        afford = rank_for(client, self.arrays, context)
+        afford = super().rank(client, context)
         return min(afford, self._pruned.get(client, afford))
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
-        """Send the first r_k rows of A and columns of B."""
-        start = cut_to(self.arrays, self.rank(client, context), self.options.alpha)
-        return Instruction(
-            start,
-            {
-                "trainer": "hetlora",
-                "trainer.gamma": self.options.gamma,
-                "trainer.penalty": self.options.penalty,
-            },
+        """Send the first r_k rows of A and columns of B, and how to prune."""
+        return (
+            super()
+            .instruct(client, context)
+            .also(
+                {
+                    "trainer": "hetlora",
+                    "trainer.gamma": self.options.gamma,
+                    "trainer.penalty": self.options.penalty,
+                }
+            )
         )
-
-    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
-        """Return the adapter as it came."""
-        return update.arrays, update.weight
 
     def begin(self, context: RoundContext) -> PaddedMean:
         """Open an empty mean."""

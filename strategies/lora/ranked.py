@@ -1,8 +1,8 @@
-"""Ranks of the clients' own: what each is sent, for methods that can mix them."""
+"""Base of methods that mix ranks: each client is sent as much of the adapter as it can afford."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from models.lora.factors import rank_of, with_rank
 from models.lora.resize import resized
 from models.schema import NamedArrays
 from strategies import base
-from strategies.rounds.context import RoundContext
+from strategies.rounds.context import Instruction, RoundContext, Update
 
 
 class RankedOptions(base.Options):
@@ -22,15 +22,31 @@ class RankedOptions(base.Options):
     ] = "fixed"
 
 
-def rank_for(client: str, arrays: NamedArrays, context: RoundContext) -> int:
-    """Return the rank that a client can afford, at most the global adapter's."""
-    largest = rank_of(arrays.schema)
-    known = context.roster[client].rank if client in context.roster else None
-    return largest if known is None else min(known, largest)
+class Ranked(base.Strategy):
+    """Sends the first rows of A and columns of B, as many as the client's rank."""
 
+    mixes_ranks: ClassVar[bool] = True
+    Options: ClassVar[type[base.Options]] = RankedOptions
+    options: RankedOptions
+    # What of which adapter was cut, by rank: clients of one rank share one start.
+    _cut: tuple[NamedArrays, dict[int, NamedArrays]] | None = None
 
-def cut_to(arrays: NamedArrays, rank: int, alpha: Literal["fixed", "proportional"]) -> NamedArrays:
-    """Return the first `rank` rows of A and columns of B; the product of what is kept stays."""
-    if rank == rank_of(arrays.schema):
-        return arrays
-    return resized(arrays, with_rank(arrays.schema, rank, alpha))
+    def rank(self, client: str, context: RoundContext) -> int:
+        """Return the rank that a client can afford, at most the global adapter's."""
+        largest = rank_of(self.arrays.schema)
+        known = context.roster[client].rank if client in context.roster else None
+        return largest if known is None else min(known, largest)
+
+    def instruct(self, client: str, context: RoundContext) -> Instruction:
+        """Send the adapter at the client's rank; the product of what is kept stays."""
+        if self._cut is None or self._cut[0] is not self.arrays:
+            self._cut = (self.arrays, {rank_of(self.arrays.schema): self.arrays})
+        starts, rank = self._cut[1], self.rank(client, context)
+        if rank not in starts:
+            smaller = with_rank(self.arrays.schema, rank, self.options.alpha)
+            starts[rank] = resized(self.arrays, smaller)
+        return Instruction(starts[rank], base_version=self.base_version)
+
+    def counted(self, update: Update, context: RoundContext) -> tuple[NamedArrays, float] | None:
+        """Return the adapter as it came, and n_k."""
+        return update.arrays, update.weight

@@ -41,10 +41,11 @@ class LoRASqueeze(base.Wrapper):
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     Options: ClassVar[type[base.Options]] = LoRASqueezeOptions
     options: LoRASqueezeOptions
+    _folder: Path | None = None
 
     def keep_in(self, folder: Path) -> None:
         """Remember the folder: each rank has a part of its own."""
-        self._folder: Path | None = folder
+        self._folder = folder
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Begin at the adapter's full rank."""
@@ -58,10 +59,15 @@ class LoRASqueeze(base.Wrapper):
         self._begin_at(arrays)
 
     def _begin_at(self, arrays: NamedArrays) -> None:
-        folder = getattr(self, "_folder", None)
-        if folder is not None:
-            self.inner.keep_in(folder / f"rank-{rank_of(arrays.schema)}")
+        if self._folder is not None:
+            self.inner.keep_in(self._folder / f"rank-{rank_of(arrays.schema)}")
         self.inner.initialise(arrays)
+
+    def _cut_to(self, rank: int) -> None:
+        """Start the rule inside anew at a lower rank; nothing where it is there already."""
+        if rank < rank_of(self.arrays.schema):
+            smaller = with_rank(self._full, rank, self.options.alpha)
+            self._begin_at(squeezed(self.arrays, smaller))
 
     @property
     def exported(self) -> NamedArrays:
@@ -76,12 +82,9 @@ class LoRASqueeze(base.Wrapper):
     def conclude(self, aggregation: Any, context: RoundContext) -> None:
         """Aggregate, and cut where the next rank's turn has come."""
         super().conclude(aggregation, context)
-        now = rank_of(self.arrays.schema)
         elapsed = min(1.0, context.round / max(1, context.num_rounds))
         rank = annealed_rank(rank_of(self._full), self.options.rank, elapsed)
-        if rank < now:
-            smaller = with_rank(self._full, rank, self.options.alpha)
-            self._begin_at(squeezed(self.arrays, smaller))
+        self._cut_to(rank)
 
     def figures(self) -> dict[str, float]:
         """Return the rank beside the inner figures."""
@@ -93,8 +96,5 @@ class LoRASqueeze(base.Wrapper):
 
     def restore(self, state: base.State) -> None:
         """Go to the rank and take the inner state back."""
-        rank = int(state.values["rank"] or 1)
-        if rank < rank_of(self.arrays.schema):
-            smaller = with_rank(self._full, rank, self.options.alpha)
-            self._begin_at(squeezed(self.arrays, smaller))
+        self._cut_to(int(state.values["rank"] or 1))
         super().restore(state)

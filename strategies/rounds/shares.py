@@ -28,13 +28,15 @@ class Shares:
         known = self._roster[client].examples if client in self._roster else None
         return float(answered if known is None else known)
 
-    def total(self, answered_mean: float) -> float:
+    def total(self, answered: float, clients: int) -> float:
         """Return the sum of n_j over the roster, above 0.
 
         Parameters
         ----------
-        answered_mean : float
-            Mean of n_i over those who answered; stands in where nobody declared anything.
+        answered : float
+            Sum of n_i over those who answered; their mean stands in where nobody declared anything.
+        clients : int
+            How many answered.
         """
-        mean = answered_mean if self._mean is None else self._mean
+        mean = answered / max(1, clients) if self._mean is None else self._mean
         return max(self._declared + self._silent * mean, 1e-12)

@@ -17,11 +17,9 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from models.schema import NamedArrays
 from strategies import base
 from strategies.rounds.context import RoundContext, Update
-from strategies.stale.blending import Blending
-from strategies.stale.intervals import Intervals
+from strategies.stale.counting import Counting
 
 
 class FedAUOptions(base.Options):
@@ -63,17 +61,17 @@ class WeightedUpdates:
         self.examples += other.examples
 
 
-class FedAU(Blending):
+class FedAU(Counting):
     """Updates weighted by the mean participation interval of their client."""
 
     about: ClassVar[str] = "weighs updates by how long their clients usually stay away"
     Options: ClassVar[type[base.Options]] = FedAUOptions
     options: FedAUOptions
 
-    def initialise(self, arrays: NamedArrays) -> None:
-        """Start without intervals."""
-        super().initialise(arrays)
-        self.intervals = Intervals(self.options.cutoff)
+    @property
+    def cutoff(self) -> int:
+        """K."""
+        return self.options.cutoff
 
     def weight(self, update: Update, context: RoundContext) -> float:
         """Return 1, or n_i."""
@@ -89,22 +87,8 @@ class FedAU(Blending):
         """Divide by N, or by all examples, and step."""
         if not aggregation.clients:
             return
-        shares, mean = context.shares, aggregation.examples / max(1, len(aggregation.clients))
-        uniform = self.options.weighting == "uniform"
-        everybody = shares.clients if uniform else shares.total(mean)
+        shares, uniform = context.shares, self.options.weighting == "uniform"
+        examples = shares.total(aggregation.examples, len(aggregation.clients))
+        everybody = shares.clients if uniform else examples
         self.intervals.took_part(aggregation.clients, context.round)
         self.step(aggregation.total / everybody, context)
-
-    def forget(self, client: str, server_round: int) -> None:
-        """Let go of a client's intervals."""
-        super().forget(client, server_round)
-        self.intervals.forget(client)
-
-    def state(self) -> base.State:
-        """Return the intervals and the inner state."""
-        return self.intervals.state().nested("intervals") | super().state()
-
-    def restore(self, state: base.State) -> None:
-        """Take both back."""
-        self.intervals.restore(state.under("intervals"))
-        super().restore(state)

@@ -17,11 +17,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from models.errors import ConfigurationError
-from models.schema import NamedArrays
 from strategies import base
 from strategies.rounds.context import RoundContext, Update
 from strategies.stale.blending import Float64
-from strategies.stale.intervals import Intervals
+from strategies.stale.counting import Counting
 from strategies.stale.remembering import Blend, Remembering, RememberingOptions
 
 
@@ -34,16 +33,11 @@ class GeneralisedOptions(RememberingOptions):
     ] = "estimated"
 
 
-class Generalised(Remembering):
+class Generalised(Counting, Remembering):
     """Base of FedStale and of FedVARP for unequal shares and probabilities."""
 
     Options: ClassVar[type[base.Options]] = GeneralisedOptions
     options: GeneralisedOptions
-
-    def initialise(self, arrays: NamedArrays) -> None:
-        """Start without memories and without intervals."""
-        super().initialise(arrays)
-        self.intervals = Intervals()
 
     @abstractmethod
     def choose_beta(self, blend: Blend, examples: float) -> float:
@@ -77,22 +71,8 @@ class Generalised(Remembering):
 
     def blend(self, blend: Blend, context: RoundContext) -> Float64:
         """Return Delta^t."""
-        examples = context.shares.total(blend.examples / max(1, len(blend.clients)))
+        examples = context.shares.total(blend.examples, len(blend.clients))
         beta = self.choose_beta(blend, examples)
         self.intervals.took_part(blend.clients, context.round)
         step: Float64 = (blend.fresh + beta * (self.total.vector - blend.stale)) / examples
         return step
-
-    def forget(self, client: str, server_round: int) -> None:
-        """Take a client's memory and intervals out."""
-        super().forget(client, server_round)
-        self.intervals.forget(client)
-
-    def state(self) -> base.State:
-        """Return the memory's state and the intervals."""
-        return self.intervals.state().nested("intervals") | super().state()
-
-    def restore(self, state: base.State) -> None:
-        """Take both back."""
-        self.intervals.restore(state.under("intervals"))
-        super().restore(state)

@@ -8,8 +8,8 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
 from models.adapters import Lora
 from models.errors import BouquetError, ModelError
-from models.lora.factors import with_rank
-from models.lora.pairs import Layout, factor_keys
+from models.lora.factors import with_rank, with_roles
+from models.lora.pairs import Layout
 from models.lora.resize import resized
 from models.schema import ArraySpec, NamedArrays, Schema
 
@@ -61,7 +61,9 @@ def test_pairs_are_views_and_the_rest_is_the_rest() -> None:
     assert all(np.shares_memory(part, arrays.vector) for pair in pairs for part in (pair.a, pair.b))
     assert list(layout.rest.slices) == ["classifier.weight"]
     assert layout.largest_rank == 2
-    assert factor_keys(arrays.schema, "B") == tuple(place.b_key for place in layout.places)
+    assert tuple(with_roles(arrays.schema, "B").slices) == tuple(
+        place.b_key for place in layout.places
+    )
 
 
 @pytest.mark.parametrize(
