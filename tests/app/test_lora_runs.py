@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from flwr.app import Message
+from local_runs import Config, Killed, kill_at, rounds, run, small
 
 from app import packs
 from app.client_app import app
@@ -21,46 +21,22 @@ from clients.session import prepare
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError
 
-Config = dict[str, str | int | float | bool]
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
 METHODS = ("fedit", "ffa-lora", "rolora", "flora", "fedex-lora", "flexlora", "hetlora")
 MIXED = ("flora", "flexlora", "hetlora")
 
 
-class Killed(BaseException):
-    """The server's process ends here."""
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.report.write_report", lambda folder: folder / "report.html")
-
-
 @pytest.fixture
 def base(tmp_path: Path, vit_folder: Path) -> Config:
-    return {
-        "model": str(vit_folder),
-        "num-clients": 4,
+    return small(tmp_path, vit_folder) | {
         "num-server-rounds": 4,
-        "partition": "iid",
-        "partition-args": "",
-        "out-dir": str(tmp_path / "runs"),
-        "run-name": "whole",
         "state-dir": str(tmp_path / "state"),
-        "batch-size": 64,
         "local-steps": 3,
         "learning-rate": 0.03,
         "evaluate-every": 0,
-        "node-wait-timeout": 5.0,
     }
-
-
-def run(config: Config, tamper: object = None) -> Path:
-    places = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
-    return run_job(LocalGrid(app, places, config, tamper), config)  # type: ignore[arg-type]
-
-
-def rounds(folder: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def logits(folder: Path, base_folder: str) -> tuple[torch.Tensor, np.ndarray]:
@@ -94,7 +70,7 @@ def test_peft_alone_reproduces_the_stated_accuracy(base: Config, method: str) ->
     )
     assert float(loss) == pytest.approx(last["loss"], abs=2e-5)
     assert last["rejected"] == []
-    error = last["method"]["aggregation_error"]  # type: ignore[index]
+    error = last["method"]["aggregation_error"]
     if method in ("ffa-lora", "rolora", "flora", "fedex-lora"):
         assert error < 1e-6
     else:
@@ -131,19 +107,9 @@ def test_a_client_that_missed_rounds_is_brought_up_to_date(base: Config, method:
 def test_a_run_killed_and_resumed_ends_in_the_same_bits(base: Config, method: str) -> None:
     config = base | {"strategy": method, "rank-args": "ranks=[2, 8]" if method in MIXED else ""}
     whole = run(config)
-    seen = 0
-
-    def kill(message: Message, reply: Message) -> Message:
-        nonlocal seen
-        seen += message.metadata.message_type == "train"
-        if seen == 6:
-            raise Killed
-        packs._sessions.clear()  # a real node starts a process for every message
-        return reply
-
     broken = {**config, "run-name": "broken"}
     with pytest.raises(Killed):
-        run(broken, kill)
+        run(broken, kill_at(6))
     folder = run({**broken, "resume": True})
     name = "adapter/adapter_model.safetensors"
     assert (whole / name).read_bytes() == (folder / name).read_bytes()

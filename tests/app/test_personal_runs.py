@@ -8,46 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Message
+from local_runs import Config, Killed, kill_at, rounds, run, small
 from safetensors.numpy import load
 
-from app import packs
-from app.client_app import app
-from app.job import run_job
-from fedbouquet.testing import LocalGrid
-
-Config = dict[str, str | int | float | bool]
-
-
-class Killed(BaseException):
-    """The server's process ends here."""
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.report.write_report", lambda folder: folder / "report.html")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
 def base(tmp_path: Path, vit_folder: Path) -> Config:
-    return {
+    return small(tmp_path, vit_folder) | {
         "strategy": "fedper > fedopt > fedavg",
         "strategy-args": 'fedopt.optimizer="sgd"',
-        "model": str(vit_folder),
-        "num-clients": 4,
         "clients-per-round": 3,
         "num-server-rounds": 5,
-        "partition": "iid",
-        "partition-args": "",
-        "out-dir": str(tmp_path / "runs"),
         "state-dir": str(tmp_path / "state"),
-        "batch-size": 64,
-        "node-wait-timeout": 5.0,
     }
-
-
-def run(config: Config, tamper: object = None) -> Path:
-    places = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
-    return run_job(LocalGrid(app, places, config, tamper), config)  # type: ignore[arg-type]
 
 
 def kept(config: Config, folder: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -60,8 +35,7 @@ def kept(config: Config, folder: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def accuracies(folder: Path) -> list[object]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [(line["train_loss"], line["client_accuracy_mean"]) for line in lines]
+    return [(line["train_loss"], line["client_accuracy_mean"]) for line in rounds(folder)]
 
 
 def same(a: dict[str, dict[str, np.ndarray]], b: dict[str, dict[str, np.ndarray]]) -> None:
@@ -110,19 +84,9 @@ def test_only_versions_that_a_resume_may_ask_for_stay(base: Config) -> None:
 @pytest.mark.parametrize("at", [3, 8, 14])
 def test_a_run_killed_and_resumed_ends_in_the_same_state(base: Config, at: int) -> None:
     whole = run({**base, "run-name": "whole"})
-    seen = 0
-
-    def kill(message: Message, reply: Message) -> Message:
-        nonlocal seen
-        seen += message.metadata.message_type in ("train", "evaluate")
-        if seen == at:
-            raise Killed
-        packs._sessions.clear()  # a real node starts a process for every message
-        return reply
-
     broken = {**base, "run-name": "broken"}
     with pytest.raises(Killed):
-        run(broken, kill)
+        run(broken, kill_at(at, "train", "evaluate"))
     folder = run({**broken, "resume": True})
     same(kept(base, whole), kept(base, folder))
     assert accuracies(whole) == accuracies(folder)

@@ -7,52 +7,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Message
+from local_runs import Config, Killed, kill_at, rounds, run, small
 from rich.console import Console
 from safetensors.numpy import load_file
 
 from app.cli.squeeze import read_adapter, squeeze_adapter
-from app.client_app import app
-from app.job import run_job
-from fedbouquet.testing import LocalGrid
 from models.errors import ModelError
 from strategies.aggregation.lora.product import deltas_of, dense
 
-Config = dict[str, str | int | float | bool]
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.report.write_report", lambda folder: folder / "report.html")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
 def base(tmp_path: Path, vit_folder: Path) -> Config:
-    return {
+    return small(tmp_path, vit_folder) | {
         "strategy": "lora-squeeze > fedopt > fedit",
         "strategy-args": "lora-squeeze.rank=2, fedopt.optimizer='sgd'",
-        "model": str(vit_folder),
         "num-clients": 3,
         "num-server-rounds": 6,
-        "partition": "iid",
-        "partition-args": "",
-        "out-dir": str(tmp_path / "runs"),
-        "run-name": "whole",
-        "batch-size": 64,
         "local-steps": 2,
         "evaluate-every": 0,
-        "node-wait-timeout": 5.0,
     }
 
 
-def run(config: Config, tamper: object = None) -> Path:
-    grid = LocalGrid(app, [{"partition-id": 0, "num-partitions": 1}], config, tamper)  # type: ignore[arg-type]
-    return run_job(grid, config)
-
-
 def test_ranks_fall_by_halves_and_the_export_has_the_last(base: Config) -> None:
-    folder = run(base)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    folder = run(base, nodes=1)
+    lines = rounds(folder)
     # 8, 4 and 2, two rounds each; the figure is the rank after the round.
     assert [line["method"]["rank"] for line in lines[1:]] == [8, 4, 4, 2, 2, 2]
     sent = [line["bytes_down"] for line in lines[1:]]
@@ -64,32 +44,19 @@ def test_ranks_fall_by_halves_and_the_export_has_the_last(base: Config) -> None:
     assert (8, 16) not in shapes
 
 
-class Killed(BaseException):
-    """The server's process ends here."""
-
-
 @pytest.mark.parametrize("at", [2, 4, 6])
 def test_a_run_resumed_beyond_a_cut_ends_in_the_same_bits(base: Config, at: int) -> None:
-    whole = run(base)
-    seen = 0
-
-    def kill(message: Message, reply: Message) -> Message:
-        nonlocal seen
-        seen += message.metadata.message_type == "train"
-        if seen == at:
-            raise Killed
-        return reply
-
+    whole = run(base, nodes=1)
     broken = {**base, "run-name": "broken"}
     with pytest.raises(Killed):
-        run(broken, kill)
-    folder = run({**broken, "resume": True})
+        run(broken, kill_at(at), nodes=1)
+    folder = run({**broken, "resume": True}, nodes=1)
     name = "adapter/adapter_model.safetensors"
     assert (whole / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_the_command_cuts_to_the_best_of_a_rank(base: Config) -> None:
-    folder = run(base | {"strategy": "fedit", "strategy-args": "", "num-server-rounds": 2})
+    folder = run(base | {"strategy": "fedit", "strategy-args": "", "num-server-rounds": 2}, nodes=1)
     console = Console(file=(folder / "said.txt").open("w"))
     target = squeeze_adapter(folder, 3, None, console)
     assert target == folder / "adapter-rank-3"

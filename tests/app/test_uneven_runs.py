@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Message
+from local_runs import Config, Killed, kill_at, rounds, run, small
 from safetensors.numpy import load_file
 
 from app.client_app import app
@@ -16,22 +17,12 @@ from app.job import run_job
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError
 
-Config = dict[str, str | int | float | bool]
-
-
-class Killed(BaseException):
-    """The server's process ends here."""
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.report.write_report", lambda folder: folder / "report.html")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
 def base(tmp_path: Path, vit_folder: Path) -> Config:
-    return {
-        "model": str(vit_folder),
+    return small(tmp_path, vit_folder) | {
         "strategy": "fedstale",
         "strategy-args": "beta=0.6",
         "participation": "bernoulli",
@@ -39,20 +30,9 @@ def base(tmp_path: Path, vit_folder: Path) -> Config:
         "num-clients": 5,
         "num-server-rounds": 8,
         "evaluate-every": 0,
-        "partition": "iid",
-        "partition-args": "",
-        "out-dir": str(tmp_path / "runs"),
-        "run-name": "whole",
-        "batch-size": 64,
         "local-steps": 2,
-        "node-wait-timeout": 5.0,
         "seed": 3,
     }
-
-
-def run(config: Config, tamper: object = None) -> Path:
-    places = [{"partition-id": i, "num-partitions": 2} for i in range(2)]
-    return run_job(LocalGrid(app, places, config, tamper), config)  # type: ignore[arg-type]
 
 
 def participation(folder: Path) -> list[tuple[int, str, str]]:
@@ -79,21 +59,12 @@ def test_a_run_killed_and_resumed_ends_in_the_same_bits(
 ) -> None:
     base |= {"strategy": strategy, "strategy-args": args}
     whole = run(base)
-    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
-    seen = 0
-
-    def kill(message: Message, reply: Message) -> Message:
-        nonlocal seen
-        seen += message.metadata.message_type == "train"
-        if seen == 6:
-            raise Killed
-        return reply
-
+    lines = rounds(whole)
     broken = {**base, "run-name": "broken"}
     with pytest.raises(Killed):
-        run(broken, kill)
+        run(broken, kill_at(6))
     folder = run({**broken, "resume": True})
-    again = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    again = rounds(folder)
     assert [r["train_loss"] for r in lines] == [r["train_loss"] for r in again]
     assert lines[-1]["client_accuracy_mean"] == again[-1]["client_accuracy_mean"]
     assert participation(whole) == participation(folder)
@@ -105,7 +76,7 @@ def test_the_scenario_decides_who_is_there_and_an_empty_round_changes_nothing(
     base: Config,
 ) -> None:
     folder = run(base | {"checkpoint-keep": 9})
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = rounds(folder)
     rows = participation(folder)
     asked = Counter(r for r, _, _ in rows)
     answered = Counter(r for r, _, outcome in rows if outcome == "answered")
@@ -128,8 +99,8 @@ def test_the_scenario_decides_who_is_there_and_an_empty_round_changes_nothing(
     with (folder / "clients.csv").open() as stream:
         last = {r["client"]: r["last_round"] for r in csv.DictReader(stream)}
     for client in last:
-        rounds = [r for r, who, outcome in rows if who == client and outcome == "answered"]
-        assert last[client] == (str(rounds[-1]) if rounds else "")
+        theirs = [r for r, who, outcome in rows if who == client and outcome == "answered"]
+        assert last[client] == (str(theirs[-1]) if theirs else "")
 
 
 def test_a_pair_that_cannot_be_is_refused_before_the_first_message(base: Config) -> None:
