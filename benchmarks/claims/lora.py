@@ -54,7 +54,7 @@ class Budget:
     seeds: tuple[int, ...]
 
 
-FULL = Budget(rows=40, rounds=10, seeds=(1, 2, 3))
+FULL = Budget(rows=25, rounds=10, seeds=(1, 2, 3))
 QUICK = Budget(rows=20, rounds=4, seeds=(1,))
 
 ONE_RANK: Mapping[str, Mapping[str, Scalar]] = {
@@ -64,6 +64,7 @@ ONE_RANK: Mapping[str, Mapping[str, Scalar]] = {
     "flora": {"strategy": "flora"},
     "fedex-lora": {"strategy": "fedex-lora"},
     "flexlora": {"strategy": "flexlora"},
+    "flexlora symmetric": {"strategy": "flexlora", "strategy-args": "split='symmetric'"},
     "hetlora": {"strategy": "hetlora"},
     "cellm": {"strategy": "cellm"},
     "fedsa-lora": {"strategy": "fedsa-lora"},
@@ -77,8 +78,14 @@ RANKS: Mapping[str, Mapping[str, Scalar]] = {
     }
     for name in ("flora", "flexlora", "hetlora")
 } | {
+    "flexlora symmetric": {
+        "strategy": "flexlora",
+        "strategy-args": "alpha='proportional', split='symmetric'",
+        "adapter-args": "rank=16, alpha=32",
+        "rank-args": "ranks=[2, 4, 8, 16]",
+    },
     # What is left without mixed ranks: all clients at the rank of the weakest.
-    "fedit": {"strategy": "fedit", "adapter-args": "rank=2, alpha=4"}
+    "fedit": {"strategy": "fedit", "adapter-args": "rank=2, alpha=4"},
 }
 SETTINGS = {"rank 8": ONE_RANK, "ranks 2, 4, 8, 16": RANKS}
 LABELS = {("ranks 2, 4, 8, 16", "fedit"): "fedit, rank 2 for all"}
@@ -108,7 +115,9 @@ def cell_of(setting: str, method: str, seed: int, budget: Budget) -> Cell:
     }
     slug = setting.replace(",", "").replace(" ", "-")
     # A node for each client, as in a federation of sites: each is sent what changes in the base.
-    return Cell(f"{slug}-{method}-{budget.rows}-rows-seed-{seed}", config, nodes=DOMAINS)
+    return Cell(
+        f"{slug}-{method.replace(' ', '-')}-{budget.rows}-rows-seed-{seed}", config, nodes=DOMAINS
+    )
 
 
 def part_of_clinc(source: Path, folder: Path, rows: int) -> Path:

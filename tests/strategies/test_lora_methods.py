@@ -113,6 +113,16 @@ def test_the_common_rank_1_case(
     assert figures[f"aggregation_error/{LAYER}"] == pytest.approx(error, abs=1e-5)
 
 
+def test_flexlora_may_share_the_singular_values_between_the_factors() -> None:
+    left, symmetric = started(FlexLoRA, START), started(lambda: FlexLoRA(split="symmetric"), START)
+    play(left, [ONE, TWO])
+    play(symmetric, [ONE, TWO])
+    np.testing.assert_allclose(effective(symmetric)[LAYER], effective(left)[LAYER], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(left.arrays[A]), 1, rtol=1e-6)
+    sizes = [np.linalg.norm(symmetric.arrays[key]) for key in (A, B)]
+    np.testing.assert_allclose(sizes, np.sqrt(3.046341), rtol=1e-6)
+
+
 def test_hetlora_weighs_by_the_size_of_the_product() -> None:
     strategy = started(HetLoRA, START)
     play(strategy, [ONE, TWO])
@@ -178,12 +188,14 @@ AVERAGING: dict[str, Callable[[], Strategy]] = {
     "fedex-lora weighted": lambda: FedExLoRA(weights="examples"),
     "flora": FLoRA,
     "flexlora": FlexLoRA,
+    "flexlora symmetric": lambda: FlexLoRA(split="symmetric"),
     "hetlora": lambda: HetLoRA(gamma=1.0),
 }
 MIXED: dict[str, Callable[[], Strategy]] = {
     "flora": FLoRA,
     "flora proportional": lambda: FLoRA(alpha="proportional"),
     "flexlora": FlexLoRA,
+    "flexlora symmetric": lambda: FlexLoRA(split="symmetric"),
     "hetlora": lambda: HetLoRA(gamma=1.0),
 }
 each = pytest.mark.parametrize("make", AVERAGING.values(), ids=AVERAGING.keys())
