@@ -54,7 +54,7 @@ class Budget:
     seeds: tuple[int, ...]
 
 
-FULL = Budget(rows=25, rounds=10, seeds=(1, 2, 3))
+FULL = Budget(rows=40, rounds=10, seeds=(1, 2, 3))
 QUICK = Budget(rows=20, rounds=4, seeds=(1,))
 
 ONE_RANK: Mapping[str, Mapping[str, Scalar]] = {
