@@ -96,7 +96,7 @@ def test_the_readme_commands_are_those_that_are_checked() -> None:
     commands = re.findall(r"^pip install .*$", readme, flags=re.MULTILINE)
     assert commands[0].startswith("pip install -c constraints.txt -e . && ")
     assert commands[0].endswith("flwr run . --stream")
-    assert commands[1] == 'pip install -c constraints.txt -e ".[dev]" && pytest'
+    assert commands[1] == 'pip install -c constraints.txt -e ".[dev]" && pytest -n auto'
 
 
 def test_every_dependency_has_a_known_good_version() -> None:

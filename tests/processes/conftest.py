@@ -11,7 +11,7 @@ from hospitals import Sites, write_sites
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this folder."""
+    """Mark everything in this folder; side by side, one worker runs all of it."""
     here = Path(__file__).parent
     found = pytest.mark.skipif(
         not Path("/proc/self/environ").exists(), reason="processes are found again through /proc"
@@ -19,6 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.processes)
+            item.add_marker(pytest.mark.xdist_group("processes"))
             item.add_marker(found)
 
 
