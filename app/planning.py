@@ -18,9 +18,10 @@ from clients.data import (
     public_share,
 )
 from clients.plan import Plan, Recipe
-from models.checkpoint import TINY_VIT, fingerprint, resolve_checkpoint
+from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError, ModelError
 from models.tasks import Kind
+from models.variants import TINY_VIT
 
 if TYPE_CHECKING:
     from models.adapted import AdaptedModel

@@ -9,14 +9,15 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from models.depth import bounds, layer_count, read_header, write_cut
 from models.errors import ModelError
-from models.files import write_json
-
-TINY_VIT = "tiny-vit"
+from models.files import write_json, write_text
+from models.variants import TINY_VIT, Variant
 
 # Keys of config.json that say who saved the file or how it is used, not what the weights are.
 _VOLATILE = frozenset(
@@ -46,7 +47,8 @@ def resolve_checkpoint(model: str, bases: Path, wanted: str = "") -> Path | None
     ----------
     model : str
         ``tiny-vit`` (which has no place but `bases`), ``pkg:PACKAGE/PATH`` (weights inside an
-        installed package), an absolute folder, or a Hugging Face name.
+        installed package), an absolute folder, or a Hugging Face name; ``@depth=N`` behind it
+        takes the first N layers.
     bases : Path
         Where shipped and pretrained bases are kept, one folder a fingerprint.
     wanted : str, optional
@@ -64,8 +66,14 @@ def resolve_checkpoint(model: str, bases: Path, wanted: str = "") -> Path | None
     """
     if wanted and (bases / wanted / "config.json").is_file():
         return bases / wanted
-    if model == TINY_VIT:
+    variant = Variant.parse(model)
+    if variant.model == TINY_VIT:
         return None
+    folder = _named_folder(variant.model)
+    return _cut(folder, variant, bases) if variant.depth else folder
+
+
+def _named_folder(model: str) -> Path:
     if model.startswith("pkg:"):
         return _package_folder(model)
     if model.startswith(("/", "~", ".")) or Path(model).is_absolute():
@@ -109,6 +117,30 @@ def _hub_folder(model: str) -> Path:
             ) from None
 
 
+def _cut(folder: Path, variant: Variant, bases: Path) -> Path:
+    """Return the folder of a checkpoint's first layers, writing it at first use."""
+    config = json.loads((folder / "config.json").read_text())
+    key, count = layer_count(config, str(variant))
+    if variant.depth == count:
+        return folder
+    files = weight_files(folder)
+    note = bases / f"cut-{_identity([folder / 'config.json', *files])}-{variant.depth}.txt"
+    if note.is_file() and (bases / note.read_text().strip() / "config.json").is_file():
+        return bases / note.read_text().strip()
+    fresh = bases / f".cut.{os.getpid()}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    write_cut(files, fresh, variant.depth, count, str(variant))
+    for file in folder.iterdir():
+        if file.suffix in {".json", ".txt", ".model"} and "safetensors" not in file.name:
+            shutil.copyfile(file, fresh / file.name)
+    write_json(fresh / "config.json", {**config, key: variant.depth})
+    found = fingerprint(fresh)
+    install_folder(fresh, bases / found)
+    write_text(note, found)
+    return bases / found
+
+
 def weight_files(folder: Path) -> list[Path]:
     """Return a checkpoint's safetensors files, in order; weights in pickles are refused."""
     files = sorted(folder.glob("*.safetensors"))
@@ -126,20 +158,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _tensors(file: Path) -> Iterator[tuple[str, str, int, int]]:
     """Yield (name, header text, first byte, last byte) of each tensor of a safetensors file."""
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        if length > 100_000_000:
-            raise ModelError(f"'{file}' is no safetensors file: its header says {length} bytes")
-        header = json.loads(stream.read(length))
-    for name in sorted(header.keys() - {"__metadata__"}):
+    header, start = read_header(file)
+    for name in sorted(header):
         entry = header[name]
-        begin, end = entry["data_offsets"]
-        yield (
-            name,
-            f"{name}:{entry['dtype']}:{entry['shape']}",
-            8 + length + begin,
-            8 + length + end,
-        )
+        begin, end = bounds(entry)
+        yield name, f"{name}:{entry['dtype']}:{entry['shape']}", start + begin, start + end
 
 
 def fingerprint(folder: Path, cache: Path | None = None) -> str:

@@ -1,6 +1,7 @@
 """The embedded base: a small vision transformer, pretrained once on public images.
 
 28 x 28 pixels, patches of 7, hidden size 64, 4 layers, 4 heads, MLP 128: about 140,000 weights.
+Variants have another hidden size or number of layers.
 The server trains it on a public share of the data that no client holds, and keeps it by the
 fingerprint of what it was trained on.
 """
@@ -21,6 +22,7 @@ from models.files import write_json
 from models.randomness import derive_generator, derive_seed
 
 IMAGE_SIZE = 28
+WIDTH, DEPTH = 64, 4
 _RECIPE = 1  # raised whenever the pretraining below changes, so that no old base is reused
 
 
@@ -47,6 +49,8 @@ def pretrained(
     bases: Path,
     *,
     steps: int = 400,
+    width: int = 0,
+    depth: int = 0,
 ) -> Path:
     """Return the folder of a tiny ViT pretrained on these images, training it if it is new.
 
@@ -64,6 +68,8 @@ def pretrained(
         Folder that keeps bases by fingerprint.
     steps : int
         Optimiser steps of 64 images, AdamW with a one-cycle learning rate.
+    width, depth : int
+        Hidden size and layers; 0 = 64 and 4. The MLP is twice as wide.
 
     Returns
     -------
@@ -71,7 +77,9 @@ def pretrained(
         ``bases/FINGERPRINT`` with configuration, weights and image processor.
     """
     recipe = hashlib.sha256(pixels.tobytes() + targets.tobytes())
-    recipe.update(repr((labels, seed, steps, _RECIPE, torch.__version__)).encode())
+    sizes = (width or WIDTH, depth or DEPTH)
+    other = sizes if sizes != (WIDTH, DEPTH) else ()
+    recipe.update(repr((labels, seed, steps, _RECIPE, torch.__version__, *other)).encode())
     note = bases / f"tiny-vit-{recipe.hexdigest()[:16]}.txt"
     if note.is_file():
         known = bases / note.read_text().strip()
@@ -79,7 +87,7 @@ def pretrained(
             return known
     fresh = bases / f".tiny-vit.{os.getpid()}"
     fresh.mkdir(parents=True, exist_ok=True)
-    model = _train(pixels, targets, labels, seed, steps)
+    model = _train(pixels, targets, labels, seed, steps, *sizes)
     model.save_pretrained(fresh)
     write_json(fresh / "preprocessor_config.json", image_processor())
     found = fingerprint(fresh)
@@ -96,6 +104,8 @@ def _train(
     labels: tuple[str, ...],
     seed: int,
     steps: int,
+    width: int,
+    depth: int,
 ) -> Any:
     import transformers
     from transformers import ViTConfig, ViTForImageClassification
@@ -103,10 +113,10 @@ def _train(
     transformers.utils.logging.disable_progress_bar()
 
     config = ViTConfig(
-        hidden_size=64,
-        num_hidden_layers=4,
+        hidden_size=width,
+        num_hidden_layers=depth,
         num_attention_heads=4,
-        intermediate_size=128,
+        intermediate_size=2 * width,
         image_size=IMAGE_SIZE,
         patch_size=7,
         num_channels=pixels.shape[1],

@@ -60,13 +60,12 @@ def test_gradients_are_those_of_the_whole_model(vit_folder: Path) -> None:
     model = adapted(vit_folder, "image", 10)
     assert model.flat.grad is not None
     model.module.eval()
-    torch.nn.functional.cross_entropy(
-        model.module(**images()).logits, torch.tensor([0, 1, 2])
-    ).backward()
+    targets = torch.tensor([0, 1, 2])
+    torch.nn.functional.cross_entropy(model.module(**images()).logits, targets).backward()
     whole = model.flat.grad.clone()
     model.flat.grad.zero_()
     f = features(model, images())
-    torch.nn.functional.cross_entropy(head(model, f), torch.tensor([0, 1, 2])).backward()
+    torch.nn.functional.cross_entropy(head(model, f), targets).backward()
     assert torch.equal(model.flat.grad, whole)
     assert float(whole.abs().sum()) > 0
 
