@@ -10,7 +10,7 @@ from app.places import enter_bundle
 from app.stopping import stop_with_flower
 from clients.task import Task
 from models.errors import ClientError
-from models.messages import PackHeader, RunIdentity, is_pack, pack_results
+from models.messages import BASE, PackHeader, RunIdentity, is_pack, pack_results
 from models.records import from_blob, from_stock, to_stock
 
 enter_bundle()
@@ -39,9 +39,12 @@ def hello(message: Message, context: Context) -> Message:
 def prepare(message: Message, context: Context) -> Message:
     """Take the plan, and the base model where one is sent."""
     plan = str(message.content.config_records["config"]["plan"])
-    blob = message.content.array_records.get("base")
-    base = from_blob(blob) if blob is not None else None
-    return _reply(message, node.get_ready(context.node_config, _state_dir(context), plan, base))
+    sent = {
+        name.removeprefix(BASE): from_blob(record)
+        for name, record in message.content.array_records.items()
+        if name.startswith(BASE)
+    }
+    return _reply(message, node.get_ready(context.node_config, _state_dir(context), plan, sent))
 
 
 @app.train()

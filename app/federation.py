@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
 from app.places import code_hash, state_folder
-from app.planning import Base, build, data_spec, find_base, make_plan
+from app.planning import Base, build, data_spec, find_bases, make_plan
+from app.registry import registry
 from app.settings import Settings
 from app.settings.ranks import assigned_ranks
 from clients.data import Examples, load_server_test, order_labels
@@ -23,7 +24,7 @@ from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT
 from strategies.transport.client_grid import ClientGrid
-from strategies.transport.hello import Preparation, Registrar
+from strategies.transport.hello import OtherBase, Preparation, Registrar
 from strategies.transport.roster import Client, Roster
 from strategies.transport.screening import NormRule
 
@@ -38,6 +39,7 @@ class Federation:
         Every client a node.
     plan : Plan
     base : Base
+        The run's own; clients may have others (`Client.variant`).
     model : AdaptedModel
         The server's copy.
     initial : NamedArrays
@@ -135,11 +137,20 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     test = _server_test(settings, own_data)
     seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
     labels = settings.labels or tuple(order_labels(seen))
-    base = find_base(settings, kind, bases, own_data)
+    base, others = find_bases(settings, kind, bases, own_data)
     model = build(settings, kind, labels, base)
-    plan = make_plan(settings, kind, labels, base, model)
-    ship = (lambda: pack_checkpoint(base.folder)) if settings.ships_model else None
-    registrar.prepare(Preparation(plan.to_json(), plan.hash, base.fingerprint, ship))
+    plan = make_plan(settings, kind, labels, base, model, others)
+    registrar.prepare(
+        Preparation(
+            plan.to_json(),
+            plan.hash,
+            base.fingerprint,
+            _shipping(settings, base),
+            {o.model: OtherBase(o.fingerprint, _shipping(settings, o)) for o in others},
+            registry().compose(settings.methods, settings.method_options).takes_models,
+        )
+    )
+    registrar.roster.assign_variants(plan.variants, plan.base)
     preparation = make_preparation(base.folder, plan.kind, dict(plan.model_args))
     ranks = assigned_ranks(settings.rank_args, registrar.roster.ids, settings.seed)
     registrar.roster.assign_ranks(ranks)
@@ -159,6 +170,10 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         test=prepare(test, labels, preparation) if test is not None else None,
         refused=registrar.refused,
     )
+
+
+def _shipping(settings: Settings, base: Base) -> Callable[[], bytes] | None:
+    return (lambda: pack_checkpoint(base.folder)) if settings.ships(base.model) else None
 
 
 def _one_kind(kinds: frozenset[str]) -> str:

@@ -23,6 +23,7 @@ from app.training import train_rounds
 from models.errors import BouquetError, ConfigurationError
 from strategies.base import Strategy
 from strategies.pooled import Pooled
+from strategies.transport.hello import MIXING
 
 
 def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
@@ -63,6 +64,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
         federation.add_pooled_client()
     strategy = registry().compose(settings.methods, settings.method_options)
     _check_ranks(federation, strategy)
+    _check_models(federation, strategy)
     log(INFO, "%d clients; %s", len(federation.roster), strategy.describe())
     checkpoints = Checkpoints(
         directory.path / "checkpoints",
@@ -95,6 +97,17 @@ def _check_ranks(federation: Federation, strategy: Strategy) -> None:
             f"strategy: {strategy.describe()} needs one rank for all clients, and '{other[0].id}' "
             f"has {other[0].rank} (the adapter's is {own}); take hetlora, flexlora or flora, or "
             "leave out rank-args and the nodes' rank"
+        )
+
+
+def _check_models(federation: Federation, strategy: Strategy) -> None:
+    """Refuse base models of the clients' own where the method averages whole adapters."""
+    other = [c for c in federation.roster if c.variant]
+    if other and not strategy.takes_models:
+        raise ConfigurationError(
+            f"strategy: {strategy.describe()} averages whole adapters, and '{other[0].id}' has "
+            f"another base model ({other[0].variant}) than the run ({federation.plan.model}); "
+            f"take {MIXING}, or leave out the variants of model-args and the nodes' model"
         )
 
 

@@ -40,6 +40,11 @@ def own_site(node: NodeConfig) -> dict[str, str]:
     return {client or Path(path).name: path}
 
 
+def own_model(node: NodeConfig) -> str:
+    """Return the base model that a node has of its own; empty where it takes the run's."""
+    return "" if is_simulated(node) else str(node.get("model", ""))
+
+
 def own_state(node: NodeConfig, told: str) -> Path:
     """Return the node's state folder; a simulated node takes the server's."""
     own = str(node.get("state-dir", ""))
@@ -81,7 +86,7 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
     base = None
     # A base that is not here may still be shipped; preparing says what is wrong otherwise.
     with contextlib.suppress(ModelError):
-        folder = resolve_checkpoint(told["model"], bases)
+        folder = resolve_checkpoint(own_model(node) or told["model"], bases)
         base = fingerprint(folder, bases) if folder else None
     if site:
         from clients.data.cards import site_card
@@ -97,6 +102,8 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         cards = [describe_client(federation.client(client)) for client in mine]
     if "rank" in node:
         cards = [{**card, "rank": _rank(node["rank"])} for card in cards]
+    if own_model(node):
+        cards = [{**card, "variant": own_model(node)} for card in cards]
     workers, persistent = _workers(node)
     return {
         "clients": cards,
@@ -164,8 +171,10 @@ def _workers(node: NodeConfig) -> tuple[int, bool]:
 # ---- preparing ---------------------------------------------------------------------------
 
 
-def get_ready(node: NodeConfig, told: str, plan_text: str, base: bytes | None) -> dict[str, object]:
-    """Answer *prepare*: keep the plan, and the base if one was sent.
+def get_ready(
+    node: NodeConfig, told: str, plan_text: str, sent: Mapping[str, bytes]
+) -> dict[str, object]:
+    """Answer *prepare*: keep the plan, and the bases that were sent, by fingerprint.
 
     Returns
     -------
@@ -179,16 +188,29 @@ def get_ready(node: NodeConfig, told: str, plan_text: str, base: bytes | None) -
         plan = Plan.from_json(plan_text)
         state = own_state(node, told)
         bases = state / "bases"
-        if base is not None:
-            unpack_checkpoint(base, plan.base, bases)
-        folder = resolve_checkpoint(plan.model, bases, plan.base)
-        if folder is None:
-            return {
-                "error": f"it has no base {plan.base} and none was sent; set ship-model='on', or "
-                "install the checkpoint on the node"
-            }
+        for mark, data in sent.items():
+            unpack_checkpoint(data, mark, bases)
+        own = own_model(node)
+        known = {**dict(plan.variants), plan.model: plan.base}
+        others = [model for model, _ in plan.variants] if is_simulated(node) else []
+        found = ""
+        for model in [own] if own else [plan.model, *others]:
+            wanted = known.get(model, "")
+            folder = resolve_checkpoint(model, bases, wanted)
+            if folder is None:
+                return {
+                    "error": f"it has no base {wanted or model} and none was sent; set "
+                    "ship-model='on', or install the checkpoint on the node"
+                }
+            mark = fingerprint(folder, bases)
+            if found and mark != wanted:
+                return {
+                    "error": f"its base '{model}' has fingerprint {mark}, the server's has "
+                    f"{wanted}: install the same checkpoint there"
+                }
+            found = found or mark
         write_text(plan_file(state, plan.hash), plan_text)
-        return {"base": fingerprint(folder, bases)}
+        return {"base": found}
     except BouquetError as error:
         return {"error": str(error)}
     except Exception as error:  # as in `greet`

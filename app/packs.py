@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.node import NodeConfig, cpus_given, own_share, own_site, own_state, plan_file
+from app.node import (
+    NodeConfig,
+    cpus_given,
+    own_model,
+    own_share,
+    own_site,
+    own_state,
+    plan_file,
+)
 from clients.task import Task
 from models.errors import BouquetError, ClientError, DataError, one_line
 from models.messages import PackHeader
@@ -55,7 +63,8 @@ def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
         torch.set_num_threads(cpus)
     registry().install_client_halves()
     _sessions.clear()
-    _sessions[plan.hash, state] = session = Session(plan, state, own_site(node))
+    session = Session(plan, state, own_site(node), own_model(node))
+    _sessions[plan.hash, state] = session
     return session
 
 

@@ -21,7 +21,7 @@ from clients.plan import Plan, Recipe
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError, ModelError
 from models.tasks import Kind
-from models.variants import TINY_VIT
+from models.variants import TINY_VIT, Variant
 
 if TYPE_CHECKING:
     from models.adapted import AdaptedModel
@@ -35,12 +35,15 @@ class Base:
 
     Attributes
     ----------
+    model : str
+        As it is written in the settings.
     folder : Path
     fingerprint : str
     embedded : bool
         Whether it was made here and exists nowhere else.
     """
 
+    model: str
     folder: Path
     fingerprint: str
     embedded: bool
@@ -60,10 +63,16 @@ def data_spec(settings: Settings) -> DataSpec:
         partition_seed=settings.partition_seed,
         test_fraction=settings.test_fraction,
         public_data=settings.public_data,
-        needs_public=settings.model == TINY_VIT and public_share(settings.public_data) is not None,
+        needs_public=_embedded(settings) and public_share(settings.public_data) is not None,
         server_data_path=settings.server_data_path,
         labels=settings.labels,
     )
+
+
+def _embedded(settings: Settings) -> bool:
+    """Say whether some client's base is pretrained here, on public data."""
+    models = (settings.model, *settings.variants)
+    return any(Variant.parse(model).model == TINY_VIT for model in models)
 
 
 def recipe(settings: Settings) -> Recipe:
@@ -82,10 +91,29 @@ def _pairs(arguments: object) -> Pairs:
     return tuple(sorted(dict(arguments).items()))  # type: ignore[call-overload]
 
 
+def find_bases(
+    settings: Settings, kind: str, bases: Path, own_data: bool
+) -> tuple[Base, tuple[Base, ...]]:
+    """Find the run's base model, and those that some clients have instead; see `find_base`."""
+    public = None
+    if settings.variants and kind == "image" and _embedded(settings):
+        public = _public_images(settings, own_data)
+    own, *others = (
+        find_base(settings, kind, bases, own_data, public, model)
+        for model in (settings.model, *dict.fromkeys(settings.variants))
+    )
+    return own, tuple(others)
+
+
 def find_base(
-    settings: Settings, kind: str, bases: Path, own_data: bool, public: Examples | None = None
+    settings: Settings,
+    kind: str,
+    bases: Path,
+    own_data: bool,
+    public: Examples | None = None,
+    model: str = "",
 ) -> Base:
-    """Find the base model, pretraining the embedded one if it is new.
+    """Find a base model, pretraining the embedded one if it is new.
 
     Parameters
     ----------
@@ -97,24 +125,28 @@ def find_base(
         Whether nodes hold data of their own, so that `dataset` says nothing of them.
     public : Examples, optional
         Public examples, where they were loaded already.
+    model : str
+        Another one than the settings'.
 
     Raises
     ------
     ModelError
         The base is not to be had, or does not fit the data.
     """
-    if settings.model != TINY_VIT:
-        folder = resolve_checkpoint(settings.model, bases)
+    model = model or settings.model
+    variant = Variant.parse(model)
+    if variant.model != TINY_VIT:
+        folder = resolve_checkpoint(model, bases)
         if folder is None:
-            raise ModelError(f"model '{settings.model}' is not on this machine")
-        return Base(folder, fingerprint(folder, bases), False)
+            raise ModelError(f"model '{model}' is not on this machine")
+        return Base(model, folder, fingerprint(folder, bases), False)
     if kind != "image":
         raise ModelError(
-            f"model 'tiny-vit' takes images, and the clients' data are {kind}; name a text model: "
+            f"model '{model}' takes images, and the clients' data are {kind}; name a text model: "
             "model='pkg:PACKAGE/PATH', an absolute folder or a Hugging Face name"
         )
-    folder = _pretrain(settings, bases, public or _public_images(settings, own_data))
-    return Base(folder, folder.name, True)
+    folder = _pretrain(settings, bases, public or _public_images(settings, own_data), variant)
+    return Base(model, folder, folder.name, True)
 
 
 def _public_images(settings: Settings, own_data: bool) -> Examples:
@@ -127,7 +159,7 @@ def _public_images(settings: Settings, own_data: bool) -> Examples:
     return public
 
 
-def _pretrain(settings: Settings, bases: Path, public: Examples) -> Path:
+def _pretrain(settings: Settings, bases: Path, public: Examples, variant: Variant) -> Path:
     import torch
 
     from clients.preparation import ImagePreparation
@@ -146,6 +178,8 @@ def _pretrain(settings: Settings, bases: Path, public: Examples) -> Path:
             tuple(labels),
             settings.partition_seed,
             bases,
+            width=variant.width,
+            depth=variant.depth,
         )
     finally:
         torch.set_num_threads(before)
@@ -153,7 +187,7 @@ def _pretrain(settings: Settings, bases: Path, public: Examples) -> Path:
 
 def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) -> AdaptedModel:
     """Build the server's copy of the model that clients train."""
-    from clients.session import assemble, choose_device
+    from clients.bases import assemble, choose_device
 
     if len(labels) < 2:
         raise DataError(f"there is only one class ({', '.join(labels)}); nothing to learn")
@@ -170,7 +204,12 @@ def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) ->
 
 
 def make_plan(
-    settings: Settings, kind: str, labels: tuple[str, ...], base: Base, model: AdaptedModel
+    settings: Settings,
+    kind: str,
+    labels: tuple[str, ...],
+    base: Base,
+    model: AdaptedModel,
+    others: tuple[Base, ...] = (),
 ) -> Plan:
     """Write the plan that nodes are given."""
     return Plan(
@@ -178,8 +217,9 @@ def make_plan(
         kind=cast(Kind, kind),
         labels=labels,
         model=settings.model,
-        model_args=_pairs(settings.model_args),
+        model_args=_pairs(settings.model_options),
         base=base.fingerprint,
+        variants=tuple((other.model, other.fingerprint) for other in others),
         adapter=settings.adapter,
         adapter_args=_pairs(settings.adapter_args),
         schema=model.schema.to_json(),

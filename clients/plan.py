@@ -78,6 +78,8 @@ class Plan:
         Such as ``("max-length", 128)``.
     base : str
         The base's fingerprint.
+    variants : tuple of (str, str)
+        Bases that some clients have instead: each one's setting and fingerprint.
     adapter : str
     adapter_args : tuple of (str, value)
     schema : str
@@ -103,6 +105,7 @@ class Plan:
     adapter_args: tuple[tuple[str, object], ...]
     schema: str
     recipe: Recipe
+    variants: tuple[tuple[str, str], ...] = ()
     objective: str = "cross-entropy"
     objective_args: tuple[tuple[str, object], ...] = ()
     seed: int = 0
@@ -135,6 +138,7 @@ class Plan:
         recipe["optimizer_args"] = _pairs(recipe["optimizer_args"])
         values["recipe"] = Recipe(**recipe)
         values["labels"] = tuple(values["labels"])
+        values["variants"] = tuple((str(model), str(base)) for model, base in values["variants"])
         for name in ("model_args", "adapter_args", "objective_args"):
             values[name] = _pairs(values[name])
         return cls(**values)

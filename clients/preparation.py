@@ -201,7 +201,7 @@ MODEL_ARGS = {"max-length": "longest text in tokens; longer ones are cut (defaul
 def model_arg_errors(options: Mapping[str, object]) -> list[str]:
     """Return one line for each wrong entry of ``model-args``."""
     errors = [
-        f"unknown option '{name}': {nearest(name, MODEL_ARGS)}"
+        f"unknown option '{name}': {nearest(name, [*MODEL_ARGS, 'variants'])}"
         for name in options
         if name not in MODEL_ARGS
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,96 +16,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from clients.bases import Bases
 from clients.data import ClientData, Examples, Federation, load_federation, load_site
 from clients.objectives import OBJECTIVES, Objective
 from clients.personal_state import PersonalState
 from clients.plan import Plan, Recipe
-from clients.preparation import make_preparation
 from clients.task import Task
 from clients.trainers import TRAINERS, ClientRound, Outcome, Trainer
 from clients.training import Evaluated, Prepared, evaluate
-from models.adapted import AdaptedModel
-from models.adapters import make_adapter, option_errors
-from models.checkpoint import fingerprint, resolve_checkpoint
-from models.errors import ClientError, ModelError, nearest
+from models.adapters import option_errors
+from models.errors import ClientError, nearest
 from models.lora.base_change import BaseChanges
 from models.messages import RunIdentity
-from models.randomness import derive_generator, derive_seed
-from models.schema import NamedArrays, Schema
-from models.tasks import load_base
+from models.randomness import derive_generator
+from models.schema import Schema
 
 POOLED = "@pooled"
 _KEPT_CLIENTS = 4096
-
-
-def choose_device(wanted: str) -> str:
-    """Return a torch device name; ``auto`` takes the accelerator that is there."""
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "cpu"
-
-
-def build_model(plan: Plan, bases: Path) -> AdaptedModel:
-    """Load the base that a plan names and put its adapter on, the same everywhere.
-
-    Raises
-    ------
-    ClientError
-        ``unprepared`` where a shipped base is not here, ``base`` where it is another one,
-        ``schema`` where the adapter comes out different.
-    """
-    folder = resolve_checkpoint(plan.model, bases, plan.base)
-    if folder is None:
-        raise ClientError("unprepared", f"the base {plan.base} is not on this node")
-    found = fingerprint(folder, bases)
-    if found != plan.base:
-        raise ClientError("base", f"this node's base is {found}, the server's is {plan.base}")
-    model = assemble(
-        folder,
-        kind=plan.kind,
-        labels=plan.labels,
-        base=found,
-        adapter=plan.adapter,
-        adapter_args=dict(plan.adapter_args),
-        seed=plan.seed,
-        device=choose_device(plan.device),
-    )
-    wanted = plan.parsed_schema
-    if plan.schema and model.schema.hash != wanted.hash:
-        raise ClientError("schema", "; ".join(wanted.differences(model.schema)[:3]))
-    return model
-
-
-def assemble(
-    folder: Path,
-    *,
-    kind: str,
-    labels: tuple[str, ...],
-    base: str,
-    adapter: str,
-    adapter_args: Mapping[str, object],
-    seed: int,
-    device: str,
-) -> AdaptedModel:
-    """Load a base from its folder and put an adapter on it; server and clients both do this."""
-    if kind not in ("image", "text"):
-        raise ModelError(f"no model is known for data of kind '{kind}'")
-    loaded = load_base(folder, kind, labels, derive_seed(seed, "head"))  # type: ignore[arg-type]
-    return AdaptedModel(
-        loaded,
-        kind,  # type: ignore[arg-type]
-        make_adapter(adapter, adapter_args),
-        {
-            "kind": adapter,
-            "base": base,
-            "labels": len(labels),
-            "head": ",".join(sorted(loaded.fresh)),
-        },
-        derive_seed(seed, "adapter"),
-        device,
-    )
 
 
 def prepare(examples: Examples, labels: tuple[str, ...], preparation: object) -> Prepared:
@@ -128,18 +54,20 @@ class Session:
         The node's state folder: shipped and pretrained bases, personal state.
     sites : mapping of str to str
         For real nodes, data path by client id; empty where the data set is divided over clients.
+    own_model : str
+        The base model that the node has of its own; empty where it takes the plan's.
     """
 
-    def __init__(self, plan: Plan, state: Path, sites: Mapping[str, str]) -> None:
+    def __init__(
+        self, plan: Plan, state: Path, sites: Mapping[str, str], own_model: str = ""
+    ) -> None:
         if plan.threads:
             torch.set_num_threads(plan.threads)
         self.plan = plan
         self._sites = dict(sites)
         self._state = state
-        folder = resolve_checkpoint(plan.model, state / "bases", plan.base)
-        if folder is None:
-            raise ClientError("unprepared", f"the base {plan.base} is not on this node")
-        self._preparation = make_preparation(folder, plan.kind, dict(plan.model_args))
+        self._bases = Bases(plan, state / "bases", own_model)
+        self._names: dict[str, str] = {}
         self._federation: Federation | None = None
         self._prepared: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
 
@@ -148,21 +76,6 @@ class Session:
         """The schemas this node can read, by hash."""
         schema = self.plan.parsed_schema
         return {schema.hash: schema}
-
-    @cached_property
-    def _built(self) -> tuple[AdaptedModel, NamedArrays]:
-        model = build_model(self.plan, self._state / "bases")
-        return model, model.arrays()
-
-    @property
-    def model(self) -> AdaptedModel:
-        """The base with its adapter, loaded at first use."""
-        return self._built[0]
-
-    @property
-    def initial(self) -> NamedArrays:
-        """The adapter before any training."""
-        return self._built[1]
 
     def take_changes(self, run: RunIdentity, changes: Mapping[int, bytes]) -> None:
         """Keep changes of the base that came with a message."""
@@ -184,15 +97,17 @@ class Session:
         # What it kept in this very round is part of that.
         work = self._round(task, before=task.server_round + 1)
         arrays = self._trainer(task.options).model_of(work)
-        return evaluate(self.model, self.part(task.client, "test"), arrays.vector)
+        return evaluate(work.model, self.part(task.client, "test"), arrays.vector)
 
     def _round(self, task: Task, before: int) -> ClientRound:
         store = self._store(task)
         seed, plan = self.plan.seed, self.plan
         known = store.before(before) if store is not None else None
-        self.model.set_scaling(task.start.schema.facts)
+        name = self._names[task.client] = self._bases.name(task.options)
+        built = self._bases.built(name, self._trainer(task.options).extension())
+        built.model.set_scaling(task.start.schema.facts)
         changes = base_changes(self._state, task.run.uid)
-        self.model.base.put_to(task.run.uid, task.base_version, changes)
+        built.model.base.put_to(task.run.uid, task.base_version, changes)
 
         def keep(arrays: Arrays, values: Mapping[str, object]) -> None:
             if store is None:
@@ -203,8 +118,8 @@ class Session:
             client=task.client,
             round=task.server_round,
             start=task.start,
-            model=self.model,
-            initial=self.initial,
+            model=built.model,
+            initial=built.initial,
             recipe=override(plan.recipe, task.options),
             objective=self._objective(task.options),
             kept=known,
@@ -250,7 +165,9 @@ class Session:
         if key not in self._prepared:
             data = self._data(client)
             examples = data.train if part == "train" else data.test
-            self._prepared[key] = prepare(examples, self.plan.labels, self._preparation)
+            name = self._names.get(client) or self._bases.name({})
+            preparation = self._bases.preparation(name)
+            self._prepared[key] = prepare(examples, self.plan.labels, preparation)
             while len(self._prepared) > _KEPT_CLIENTS:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)

@@ -42,6 +42,8 @@ class AdaptedModel:
         The frozen weights of the adapted layers, for methods that change them.
     flat : torch.Tensor, shape (schema.size,), float32
         All trainable numbers; ``flat.grad`` is the buffer that backward passes add into.
+    places : dict of str to torch.nn.Parameter
+        The parameters behind the keys of the schema; views into `flat`.
     """
 
     def __init__(
@@ -70,9 +72,14 @@ class AdaptedModel:
                 # What is trained is float32; a base in half precision hands it half numbers.
                 part.register_forward_pre_hook(_to_float32)
         self.device = torch.device(device)
-        places = _trainable_by_key(self.module)
+        self.base = ChangingBase(self.module)
+        self._bind(_trainable_by_key(self.module), {**facts, **adapter.facts()})
+
+    def _bind(self, places: Mapping[str, torch.nn.Parameter], facts: Mapping[str, Fact]) -> None:
+        """Lay the trainable parameters into one flat buffer."""
+        self.places = dict(places)
         specs = tuple(ArraySpec(key, tuple(p.shape)) for key, p in sorted(places.items()))
-        self.schema = Schema(specs, {**facts, **adapter.facts()})
+        self.schema = Schema(specs, facts)
         self.flat = torch.nn.Parameter(
             torch.empty(self.schema.size, dtype=torch.float32, device=self.device)
         )
@@ -82,7 +89,6 @@ class AdaptedModel:
             self.flat.data[place] = parameter.data.reshape(-1).float()
             parameter.data = self.flat.data[place].view(shape)
             parameter.grad = self.flat.grad[place].view(shape)
-        self.base = ChangingBase(self.module)
         self._scaling = self.schema.facts.get("scaling")
 
     def load(self, vector: Vector) -> None:

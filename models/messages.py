@@ -20,6 +20,7 @@ from models.schema import NamedArrays, Schema
 HELLO = "query.hello"
 PREPARE = "query.prepare"
 _MARK = "bouquet"
+BASE = "base-"
 _CHANGE = "change-"
 
 Options = Mapping[str, str | int | float | bool]

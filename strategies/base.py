@@ -40,6 +40,8 @@ class Strategy(FlowerInterface):
         `arrays` is a model to test on the server and to export.
     mixes_ranks : bool
         Clients may train the adapter at ranks of their own.
+    mixes_models : bool
+        Clients may have base models of their own: nothing of them is averaged but what all share.
     Options : type
         The method's options.
     arrays : NamedArrays
@@ -51,6 +53,7 @@ class Strategy(FlowerInterface):
     wraps: ClassVar[bool] = False
     has_global_model: ClassVar[bool] = True
     mixes_ranks: ClassVar[bool] = False
+    mixes_models: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
@@ -92,6 +95,11 @@ class Strategy(FlowerInterface):
     def takes_ranks(self) -> bool:
         """Whether clients may have ranks of their own."""
         return self.mixes_ranks
+
+    @property
+    def takes_models(self) -> bool:
+        """Whether clients may have base models of their own."""
+        return self.mixes_models
 
     @property
     def is_linear(self) -> bool:
@@ -220,6 +228,11 @@ class Wrapper(Strategy):
     def takes_ranks(self) -> bool:
         """As what it wraps."""
         return self.inner.takes_ranks
+
+    @property
+    def takes_models(self) -> bool:
+        """As what it wraps, unless it takes care of that itself."""
+        return self.mixes_models or self.inner.takes_models
 
     @property
     def is_affine(self) -> bool:

@@ -1,7 +1,8 @@
 """Local: the baseline in which nothing is shared.
 
 Every client keeps training its own adapter from the common start, in the rounds in which it would
-have taken part; the server only keeps what belongs to whom.
+have taken part; the server only keeps what belongs to whom. A client with a base model of its own
+keeps its adapter on its node: the server has no such model.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import ClassVar, Self
 
 from models.schema import NamedArrays, Vector
 from strategies.base import State, Strategy
-from strategies.rounds.context import RoundContext, Update
+from strategies.rounds.context import Instruction, RoundContext, Update
+
+_NOTHING = NamedArrays.of({})
 
 
 class OwnUpdates:
@@ -20,8 +23,9 @@ class OwnUpdates:
         self.vectors: dict[str, Vector] = {}
 
     def add(self, update: Update) -> None:
-        """Keep one client's adapter."""
-        self.vectors[update.client] = update.arrays.vector.copy()
+        """Keep one client's adapter, unless it stayed on its node."""
+        if len(update.arrays):
+            self.vectors[update.client] = update.arrays.vector.copy()
 
     def merge(self, other: Self) -> None:
         """Take in another node's clients."""
@@ -33,11 +37,22 @@ class Local(Strategy):
 
     about: ClassVar[str] = "baseline: each client trains alone"
     has_global_model: ClassVar[bool] = False
+    mixes_models: ClassVar[bool] = True
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Everyone starts from the same adapter."""
         super().initialise(arrays)
         self._own: dict[str, Vector] = {}
+
+    def instruct(self, client: str, context: RoundContext) -> Instruction:
+        """Send the client's own adapter, or tell it to go on with the one on its node."""
+        if context.roster[client].variant:
+            return Instruction(_NOTHING, {"trainer": "partial"})
+        return super().instruct(client, context)
+
+    def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
+        """Let it evaluate what it trained."""
+        return self.instruct(client, context)
 
     def begin(self, context: RoundContext) -> OwnUpdates:
         """Open an empty shelf."""

@@ -8,6 +8,7 @@ from app.settings.catalogue import MethodCatalogue
 from app.settings.composition import split_method_args
 from app.settings.ranks import rank_errors
 from app.settings.settings import Settings
+from app.settings.values import variant_errors
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
 
@@ -142,12 +143,16 @@ def _optimizer(settings: Settings) -> list[Finding]:
 
 
 def _model(settings: Settings) -> list[Finding]:
-    if not settings.model_args:
-        return []
+    lines: list[str] = []
+    if "variants" in settings.model_args:
+        lines = variant_errors(settings.model_args["variants"])
+    if not settings.model_options:
+        return [(("model-args",), line) for line in lines]
     # Brings torch along, which a check without model-args must not wait for.
     from clients.preparation import model_arg_errors
 
-    return [(("model-args",), line) for line in model_arg_errors(settings.model_args)]
+    lines += model_arg_errors(settings.model_options)
+    return [(("model-args",), line) for line in lines]
 
 
 def _is_number(value: object) -> bool:

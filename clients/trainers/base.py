@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clients.plan import Recipe
     from clients.training import Prepared, Trained
     from models.adapted import AdaptedModel
+    from models.extended import Extension
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,10 @@ class Trainer(BaseModel):
         trained = work.fit(full.vector)
         wide = NamedArrays(full.schema, trained.vector)
         return Outcome(resized(wide, work.start.schema), {"train_loss": trained.loss})
+
+    def extension(self) -> Extension | None:
+        """Return what the method puts beside the client's model; the same every round."""
+        return None
 
     def model_of(self, work: ClientRound) -> NamedArrays:
         """Return the adapter that the client would use now, of the model's schema.

@@ -158,7 +158,7 @@ class Dispatcher:
             server_round=server_round,
             clients=pack.clients,
             arrays=tuple(arrays[:1] if shared else arrays),
-            options=tuple(request.config for request in requests.values()),
+            options=tuple(self._options(request) for request in requests.values()),
             wire=self._wire,
             run=self.run,
             base_version=version,
@@ -171,6 +171,11 @@ class Dispatcher:
         content = asked.to_content(buffer, self._known)
         (message_id,) = self._grid.push_messages([Message(content, pack.node.id, action)])
         lane.under_way[message_id] = (parcel, requests)
+
+    def _options(self, request: Request) -> Mapping[str, str | int | float | bool]:
+        """Return a client's options, with the base model that the server gave it."""
+        variant = self._registrar.roster[request.client].variant
+        return {**request.config, "variant": variant} if variant else request.config
 
     def _missing(self, node_id: int, version: int) -> dict[int, bytes]:
         """Return the changes of the base up to a version that a node is not known to have."""

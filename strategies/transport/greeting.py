@@ -20,6 +20,7 @@ class Greeting:
     shipped: tuple[str, ...]
     code: str
     versions: Mapping[str, str]
+    variant: str = ""
 
 
 def read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
@@ -55,6 +56,7 @@ def read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
         shipped=tuple(shipped) if isinstance(shipped, list) else (),
         code=str(answer["code"]),
         versions=dict(versions) if isinstance(versions, dict) else {},
+        variant=clients[0].variant,
     )
 
 
@@ -72,4 +74,5 @@ def _read_client(node_id: int, card: Mapping[str, object]) -> Client:
         groups={k: tuple(v) for k, v in groups.items()} if isinstance(groups, dict) else {},
         concept=int(concept) if isinstance(concept, int) else None,
         rank=rank if isinstance(rank, int) and rank > 0 else None,
+        variant=str(card.get("variant") or ""),
     )

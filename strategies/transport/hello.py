@@ -8,19 +8,37 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from logging import INFO, WARNING
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore import log
 
 from models.errors import DataError, ModelError, ParticipationError, one_line
-from models.messages import HELLO, PREPARE
+from models.messages import BASE, HELLO, PREPARE
 from models.records import to_blob
 from strategies.transport.greeting import Greeting, read_greeting
 from strategies.transport.polling import Poller, pull_all
 from strategies.transport.roster import Client, Roster, natural_key
 
+MIXING = "local, pfedlora, lg-fedavg, fml or fedkd"
+"""Methods for clients whose base models differ, for messages."""
+
 _SETTLING = 5.0  # seconds; a SuperNode asks its SuperLink every 3
 _GREETINGS = 3  # of a node whose process was lost meanwhile
+
+
+@dataclass(frozen=True)
+class OtherBase:
+    """A base that some clients have instead of the run's own.
+
+    Attributes
+    ----------
+    fingerprint : str
+    ship : callable or None
+        As in `Preparation`.
+    """
+
+    fingerprint: str
+    ship: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,15 +51,41 @@ class Preparation:
         JSON; holds the schema, the labels and how to train.
     plan_hash : str
     base : str
-        Fingerprint every client's frozen base must have.
+        Fingerprint of the run's frozen base; every client's, unless `mixes`.
     ship : callable or None
         Returns the base as bytes, for nodes that lack it; None where bases are not shipped.
+    variants : mapping
+        Other bases, by the name that settings and nodes give them.
+    mixes : bool
+        Whether clients may have other bases.
     """
 
     plan: str
     plan_hash: str
     base: str
     ship: Callable[[], bytes] | None = None
+    variants: Mapping[str, OtherBase] = field(default_factory=dict)
+    mixes: bool = False
+
+    def lacking(self, greeting: Greeting) -> dict[str, Callable[[], bytes]]:
+        """Return what of the bases a node must be sent, by fingerprint."""
+        wanted: dict[str, Callable[[], bytes] | None] = {}
+        if greeting.base is None or greeting.variant:
+            wanted[self.base] = self.ship
+        for name, other in self.variants.items():
+            if greeting.node.pools or greeting.variant == name:
+                wanted[other.fingerprint] = other.ship
+        return {f: s for f, s in wanted.items() if s is not None and f not in greeting.shipped}
+
+    def problem(self, greeting: Greeting, found: object) -> str:
+        """Say why a node's base will not do; empty if it will."""
+        if found == self.base or (self.mixes and greeting.variant):
+            return ""
+        return (
+            f"its base model has fingerprint {found}, the server's has {self.base}: install the "
+            "same checkpoint there"
+            + (f", or take a method for models that differ: {MIXING}" if greeting.variant else "")
+        )
 
 
 @dataclass
@@ -129,25 +173,23 @@ class Registrar:
         """
         self.preparation = preparation
         wanted = list(self.roster.nodes) if nodes is None else list(nodes)
-        blob = None
+        blobs: dict[str, ArrayRecord] = {}
         messages: dict[int, Message] = {}
         for node_id in wanted:
             content = RecordDict({"config": ConfigRecord({"plan": preparation.plan})})
-            greeting = self.greetings[node_id]
-            lacks = greeting.base is None and preparation.base not in greeting.shipped
-            if lacks and preparation.ship is not None:
-                blob = blob or to_blob(preparation.ship())
-                content["base"] = blob
+            for fingerprint, ship in preparation.lacking(self.greetings[node_id]).items():
+                if fingerprint not in blobs:
+                    blobs[fingerprint] = to_blob(ship())
+                content[f"{BASE}{fingerprint}"] = blobs[fingerprint]
             messages[node_id] = Message(content, node_id, PREPARE)
         answers = self._ask(messages, time.monotonic() + self.timeout)
         for node_id in wanted:
             answer = answers.get(node_id, "no answer in time")
             problem = answer if isinstance(answer, str) else _said(answer)
-            if not problem and isinstance(answer, dict) and answer["base"] != preparation.base:
-                problem = (
-                    f"its base model has fingerprint {answer['base']}, "
-                    f"the server's has {preparation.base}: install the same checkpoint there"
-                )
+            if not problem and isinstance(answer, dict):
+                problem = preparation.problem(self.greetings[node_id], answer["base"])
+                if answer["base"] == preparation.base and self.greetings[node_id].variant:
+                    self.roster.same_model(node_id)
             if problem:
                 self._refuse(node_id, problem)
             if isinstance(answer, str):

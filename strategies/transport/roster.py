@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -45,6 +45,8 @@ class Client:
         Number of its concept where the scenario shifts concepts.
     rank : int or None
         The adapter's rank that it can afford; None where it did not say.
+    variant : str
+        The base model that it has instead of the run's; empty where it has that one.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Client:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     concept: int | None = None
     rank: int | None = None
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,9 @@ class Roster:
         """Add a node's clients; one that returns on another node moves there."""
         self._nodes[node.id] = node
         for client in clients:
+            known = self._clients.get(client.id)
+            if known is not None and node.pools:  # given out by the server, not said by the node
+                client = replace(client, variant=known.variant)
             self._clients[client.id] = client
             self._absent.pop(client.id, None)
         self._clients = {k: self._clients[k] for k in sorted(self._clients, key=natural_key)}
@@ -153,6 +159,30 @@ class Roster:
         for client, rank in ranks.items():
             if self._clients[client].rank is None:
                 self._clients[client] = replace(self._clients[client], rank=rank)
+
+    def same_model(self, node_id: int) -> None:
+        """Note that a node's own model turned out to be the run's."""
+        for client in [c for c in self if c.node == node_id and c.variant]:
+            self._clients[client.id] = replace(client, variant="")
+
+    def assign_variants(self, variants: Sequence[tuple[str, str]], base: str) -> None:
+        """Give base models in turn, in roster order, to the clients of a divided data set.
+
+        A node with data of its own says itself which model it has.
+
+        Parameters
+        ----------
+        variants : sequence of (str, str)
+            Name and fingerprint of each.
+        base : str
+            Fingerprint of the run's own; a variant that is the same one is none.
+        """
+        for number, client in enumerate(list(self._clients.values()) if variants else []):
+            name, found = variants[number % len(variants)]
+            node = self._nodes.get(client.node)
+            if node is not None and node.pools:
+                variant = name if found != base else ""
+                self._clients[client.id] = replace(client, variant=variant)
 
     def leave(self, node_id: int) -> None:
         """Mark a node's clients as unreachable."""
@@ -190,6 +220,7 @@ class Roster:
                 "groups": {k: list(v) for k, v in client.groups.items()},
                 "concept": client.concept,
                 "rank": client.rank,
+                "variant": client.variant,
                 "absent": self._absent.get(client.id),
             }
             for client in self

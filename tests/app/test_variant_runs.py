@@ -1,0 +1,119 @@
+"""Runs in which clients have different base models, in this process."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from local_runs import Config, rounds, run, small
+from safetensors.numpy import load
+
+from models.errors import ConfigurationError
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+@pytest.fixture
+def base(tmp_path: Path, vit_folder: Path) -> Config:
+    return small(tmp_path, vit_folder) | {
+        "strategy": "local",
+        "model-args": f"variants=['{vit_folder}', '{vit_folder}@depth=1']",
+        "num-server-rounds": 3,
+        "state-dir": str(tmp_path / "state"),
+    }
+
+
+def kept(config: Config, folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The newest version of every client's personal state in a run."""
+    uid = (folder / "uid").read_text().strip()
+    found = {}
+    for client in sorted((Path(str(config["state-dir"])) / "personal" / uid).iterdir()):
+        name = client.name.rpartition("-")[0]
+        found[name] = load(max(client.iterdir()).read_bytes()[64:])
+    return found
+
+
+def figures(folder: Path) -> list[object]:
+    return [(line["train_loss"], line["client_accuracy_mean"]) for line in rounds(folder)]
+
+
+def same(a: dict[str, dict[str, np.ndarray]], b: dict[str, dict[str, np.ndarray]]) -> None:
+    assert a.keys() == b.keys()
+    for client in a:
+        assert a[client].keys() == b[client].keys()
+        for key, value in a[client].items():
+            np.testing.assert_array_equal(value, b[client][key], err_msg=f"{client} {key}")
+
+
+def models(folder: Path) -> list[str]:
+    with (folder / "clients.csv").open() as stream:
+        return [row["model"] for row in csv.DictReader(stream)]
+
+
+def test_each_client_trains_the_model_that_is_its_own(base: Config, vit_folder: Path) -> None:
+    asked: list[Message] = []
+
+    def watch(message: Message, reply: Message) -> Message:
+        asked.append(message)
+        return reply
+
+    folder = run(base, watch)
+    assert models(folder) == ["", f"{vit_folder}@depth=1"] * 2
+    # The server keeps the adapters of its own model; those of others stay with their clients.
+    own = kept(base, folder)
+    assert own.keys() == {"client-0001", "client-0003"}
+    layers = {key for arrays in own.values() for key in arrays}
+    assert any(".layers.0." in key or ".layer.0." in key for key in layers)
+    assert not any(".layers.1." in key or ".layer.1." in key for key in layers)
+    losses = [line["train_loss"] for line in rounds(folder)[1:]]
+    assert losses[-1] < losses[0]
+    assert rounds(folder)[-1]["rejected"] == []
+    assert rounds(folder)[-1]["clients_answered"] == 4
+
+
+def test_clients_of_the_runs_own_model_are_as_they_would_be_without_the_others(
+    base: Config,
+) -> None:
+    mixed = run(base)
+    alike = run({**base, "model-args": "", "run-name": "alike"})
+    (a, b) = ([row for row in _rows(f) if int(row["client"][-1]) % 2 == 0] for f in (mixed, alike))
+    assert [r["accuracy_after"] for r in a] == [r["accuracy_after"] for r in b]
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "clients.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_methods_that_average_adapters_say_what_to_take_instead(base: Config) -> None:
+    with pytest.raises(ConfigurationError, match=r"'client-0001' has another base model .*pfedlora"):
+        run({**base, "strategy": "fedavg"})
+    with pytest.raises(ConfigurationError, match="averages whole adapters"):
+        run({**base, "strategy": "fedper > fedopt > fedavg", "run-name": "other"})
+
+
+def test_variants_of_the_same_weights_are_no_variants(base: Config, vit_folder: Path) -> None:
+    given = f"variants=['{vit_folder}', '{vit_folder}@depth=2']"
+    folder = run({**base, "strategy": "fedavg", "model-args": given})
+    assert models(folder) == [""] * 4
+    alike = run({**base, "strategy": "fedavg", "model-args": "", "run-name": "alike"})
+    assert figures(folder) == figures(alike)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("variants=[]", "a list of models"),
+        ("variants='tiny-vit'", "a list of models"),
+        ("variants=['tiny-vit@widht=3']", "'widht=3' is not understood"),
+        ("varants=['tiny-vit']", "did you mean 'variants'"),
+    ],
+)
+def test_what_is_wrong_with_variants_is_said_before_anything_starts(
+    base: Config, given: str, says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        run({**base, "model-args": given})
