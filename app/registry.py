@@ -20,6 +20,8 @@ from models.errors import ConfigurationError, nearest
 from strategies.base import Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
+from strategies.hetero.fml import FML
+from strategies.hetero.lg_fedavg import LGFedAvg
 from strategies.local import Local
 from strategies.lora.cellm import CELLM
 from strategies.lora.fedex_lora import FedExLoRA
@@ -29,6 +31,7 @@ from strategies.lora.ffa_lora import FFALoRA
 from strategies.lora.flexlora import FlexLoRA
 from strategies.lora.flora import FLoRA
 from strategies.lora.hetlora import HetLoRA
+from strategies.lora.pfedlora import PFedLoRA
 from strategies.lora.rolora import RoLoRA
 from strategies.lora.squeeze import LoRASqueeze
 from strategies.participation import participation_names, participation_option_errors
@@ -88,6 +91,9 @@ BUILT_IN = (
     Method("cellm", CELLM, "Raje, 2024, https://arxiv.org/abs/2407.20557 (FLASC: 2406.05233)"),
     Method("lora-squeeze", LoRASqueeze, "Vulic et al., 2026, https://arxiv.org/abs/2602.10993"),
     Method("fedsa-lora", FedSALoRA, "Guo et al., ICLR 2025, https://arxiv.org/abs/2410.01463"),
+    Method("pfedlora", PFedLoRA, "Yi et al., 2023, https://arxiv.org/abs/2310.13283"),
+    Method("lg-fedavg", LGFedAvg, "Liang et al., 2020, https://arxiv.org/abs/2001.01523"),
+    Method("fml", FML, "Shen et al., 2020, https://arxiv.org/abs/2006.16765"),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}

@@ -16,8 +16,6 @@ import torch
 
 from models.adapted import AdaptedModel
 
-SHARED, PERSONAL = "shared.", "personal."
-
 
 class Extension(Hashable, Protocol):
     """What a method puts beside a client's model; equal ones are built once."""

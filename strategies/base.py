@@ -82,6 +82,11 @@ class Strategy(FlowerInterface):
         return self.model
 
     @property
+    def gives_model(self) -> bool:
+        """Whether there is a global model to test and export."""
+        return self.has_global_model
+
+    @property
     def changes(self) -> BaseChanges | None:
         """What the method has changed in the frozen base; None if it never does."""
         return None
@@ -213,6 +218,11 @@ class Wrapper(Strategy):
     def is_linear(self) -> bool:
         """As linear as what it wraps."""
         return self.linear and self.inner.is_linear
+
+    @property
+    def gives_model(self) -> bool:
+        """Not where what it wraps leaves every client a model of its own."""
+        return self.has_global_model and self.inner.gives_model
 
     @property
     def changes(self) -> BaseChanges | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.frozen import Frozen
+from clients.trainers.hetero.fml import FMLTrainer
+from clients.trainers.hetero.shared_head import SharedHeadTrainer
 from clients.trainers.hetlora import HetLoRATrainer
+from clients.trainers.lora.pfedlora import PFedLoRATrainer
 from clients.trainers.partial import Partial
 from clients.trainers.sparse import Sparse
 
@@ -14,15 +17,21 @@ TRAINERS: dict[str, type[Trainer]] = {
     "frozen": Frozen,
     "hetlora": HetLoRATrainer,
     "sparse": Sparse,
+    "pfedlora": PFedLoRATrainer,
+    "shared-head": SharedHeadTrainer,
+    "fml": FMLTrainer,
 }
 
 __all__ = [
     "TRAINERS",
     "ClientRound",
+    "FMLTrainer",
     "Frozen",
     "HetLoRATrainer",
     "Outcome",
+    "PFedLoRATrainer",
     "Partial",
+    "SharedHeadTrainer",
     "Sparse",
     "Trainer",
 ]

@@ -8,10 +8,13 @@ others are kept on the client's node for its next round.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from models.schema import NamedArrays
+
+if TYPE_CHECKING:
+    from clients.training import Trained
 
 
 class Partial(Trainer):
@@ -21,11 +24,15 @@ class Partial(Trainer):
 
     def train(self, work: ClientRound) -> Outcome:
         """Train both parts together."""
-        trained = work.fit(self.model_of(work).vector)
+        trained = self.fit(work, self.model_of(work))
         arrays = NamedArrays(work.model.schema, trained.vector)
         shared = work.start.schema
         work.keep({key: arrays[key] for key in arrays if key not in shared.slices}, {})
         return Outcome(arrays.only(shared), {"train_loss": trained.loss})
+
+    def fit(self, work: ClientRound, start: NamedArrays) -> Trained:
+        """Train from the client's model, shared and own parts together."""
+        return work.fit(start.vector)
 
     def model_of(self, work: ClientRound) -> NamedArrays:
         """Return the shared part over the client's own; that begins as everybody's start."""

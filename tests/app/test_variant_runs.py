@@ -89,7 +89,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_methods_that_average_adapters_say_what_to_take_instead(base: Config) -> None:
-    with pytest.raises(ConfigurationError, match=r"'client-0001' has another base model .*pfedlora"):
+    with pytest.raises(ConfigurationError, match=r"'client-0001' has another base .*pfedlora"):
         run({**base, "strategy": "fedavg"})
     with pytest.raises(ConfigurationError, match="averages whole adapters"):
         run({**base, "strategy": "fedper > fedopt > fedavg", "run-name": "other"})

@@ -1,0 +1,1 @@
+"""Client halves for clients whose base models differ."""

@@ -1,0 +1,28 @@
+"""LG-FedAvg's client half: the representation and the shared head are trained together.
+
+See `strategies.hetero.lg_fedavg` for the paper and the letters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from clients.trainers.partial import Partial
+
+if TYPE_CHECKING:
+    from models.extended import Extension
+
+
+class SharedHeadTrainer(Partial):
+    """Trains its own representation under the shared head."""
+
+    about: ClassVar[str] = "trains its own representation under the shared head"
+    features: Annotated[int, Field(ge=1, description="width of the head's input")]
+
+    def extension(self) -> Extension:
+        """Return the shared head, in the own one's place."""
+        from models.beside.shared_head import SharedHead
+
+        return SharedHead(self.features)

@@ -1,0 +1,1 @@
+"""Client halves of LoRA methods."""

@@ -1,0 +1,1 @@
+"""What methods for clients with different base models put beside them."""

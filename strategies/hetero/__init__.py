@@ -1,0 +1,1 @@
+"""Methods for clients whose base models differ: they share a part that all have."""

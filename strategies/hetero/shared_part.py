@@ -1,0 +1,79 @@
+"""A wrapper for methods whose clients share a part beside models of their own.
+
+The rule inside sees, and clients send, that part only; what is a client's own stays on its node.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from models.errors import ConfigurationError
+from models.randomness import derive_generator
+from models.schema import NamedArrays, Schema
+from strategies import base
+from strategies.fedavg import FedAvg
+from strategies.rounds.context import Instruction, RoundContext, Scalar
+
+
+class SharedPart(base.Wrapper):
+    """Base of methods that share a part beside models of the clients' own."""
+
+    has_global_model: ClassVar[bool] = False
+    mixes_models: ClassVar[bool] = True
+    default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
+
+    @abstractmethod
+    def part(self, arrays: NamedArrays) -> NamedArrays:
+        """Return the first values of what is shared.
+
+        Parameters
+        ----------
+        arrays : NamedArrays
+            The first adapter of the run's own model.
+        """
+
+    @property
+    @abstractmethod
+    def told(self) -> Mapping[str, Scalar]:
+        """The client half and its options."""
+
+    def initialise(self, arrays: NamedArrays) -> None:
+        """Give the rule inside what is shared."""
+        super().initialise(self.part(arrays))
+
+    def instruct(self, client: str, context: RoundContext) -> Instruction:
+        """Send what is shared."""
+        return super().instruct(client, context).also(self.told)
+
+    def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
+        """Evaluate what is shared with the client's own model."""
+        return super().instruct_evaluation(client, context).also(self.told)
+
+
+def head_shape(schema: Schema) -> tuple[int, int]:
+    """Return labels and features of the run's own model, from the head's last matrix.
+
+    Raises
+    ------
+    ConfigurationError
+        The adapter has no such matrix.
+    """
+    labels = schema.facts.get("labels")
+    shapes = [
+        spec.shape
+        for spec in schema.arrays
+        if schema.in_head(spec.key) and len(spec.shape) == 2 and labels in (None, spec.shape[0])
+    ]
+    if not shapes:
+        raise ConfigurationError("no linear layer ends the model's head: nothing to share")
+    return shapes[-1][0], shapes[-1][1]
+
+
+def generator_of(arrays: NamedArrays, purpose: str) -> np.random.Generator:
+    """Return a generator for first values; the first adapter stands for the run's seed."""
+    return derive_generator(zlib.crc32(arrays.vector.tobytes()), purpose)
