@@ -23,7 +23,6 @@ from app.training import train_rounds
 from models.errors import BouquetError, ConfigurationError
 from strategies.base import Strategy
 from strategies.pooled import Pooled
-from strategies.transport.hello import MIXING
 
 
 def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
@@ -107,7 +106,7 @@ def _check_models(federation: Federation, strategy: Strategy) -> None:
         raise ConfigurationError(
             f"strategy: {strategy.describe()} averages whole adapters, and '{other[0].id}' has "
             f"another base model ({other[0].variant}) than the run ({federation.plan.model}); "
-            f"take {MIXING}, or leave out the variants of model-args and the nodes' model"
+            f"take {', '.join(registry().mixing())}, or leave out the variants of model-args and the nodes' model"
         )
 
 

@@ -170,6 +170,10 @@ class Registry:
         """Names usable in ``strategy``."""
         return self._methods.keys()
 
+    def mixing(self) -> list[str]:
+        """Names of the methods for clients whose base models differ."""
+        return [name for name, method in self._methods.items() if method.strategy.mixes_models]
+
     def is_wrapper(self, name: str) -> bool:
         """Say whether a method wraps another one."""
         return self[name].strategy.wraps

@@ -19,9 +19,6 @@ from strategies.transport.greeting import Greeting, read_greeting
 from strategies.transport.polling import Poller, pull_all
 from strategies.transport.roster import Client, Roster, natural_key
 
-MIXING = "local, pfedlora, lg-fedavg, fml or fedkd"
-"""Methods for clients whose base models differ, for messages."""
-
 _SETTLING = 5.0  # seconds; a SuperNode asks its SuperLink every 3
 _GREETINGS = 3  # of a node whose process was lost meanwhile
 
@@ -84,7 +81,7 @@ class Preparation:
         return (
             f"its base model has fingerprint {found}, the server's has {self.base}: install the "
             "same checkpoint there"
-            + (f", or take a method for models that differ: {MIXING}" if greeting.variant else "")
+            + (", or take a method for models that differ" if greeting.variant else "")
         )
 
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from clients.trainers.base import ClientRound
 from clients.trainers.partial import Partial
+from models.schema import NamedArrays
 
 if TYPE_CHECKING:
+    from clients.training import Trained
     from models.extended import Extension
 
 
@@ -26,3 +29,9 @@ class SharedHeadTrainer(Partial):
         from models.beside.shared_head import SharedHead
 
         return SharedHead(self.features)
+
+    def fit(self, work: ClientRound, start: NamedArrays) -> Trained:
+        """Train all but the model's own head, which is out of use."""
+        schema = start.schema
+        used = schema.only([key for key in schema.slices if not schema.in_head(key)])
+        return work.fit(start.vector, trainable=used)
