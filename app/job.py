@@ -106,7 +106,8 @@ def _check_models(federation: Federation, strategy: Strategy) -> None:
         raise ConfigurationError(
             f"strategy: {strategy.describe()} averages whole adapters, and '{other[0].id}' has "
             f"another base model ({other[0].variant}) than the run ({federation.plan.model}); "
-            f"take {', '.join(registry().mixing())}, or leave out the variants of model-args and the nodes' model"
+            f"take {', '.join(registry().mixing())}, or leave out the variants of model-args "
+            "and the nodes' model"
         )
 
 

@@ -69,7 +69,7 @@ def train_rounds(
             evaluate_every=settings.evaluate_every,
         ),
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays, strategy, uid))
-        if strategy.gives_model
+        if strategy.gives_global_model
         else None,
         participation=_participation(strategy, settings, federation),
         progress=_Progress(directory, settings.num_server_rounds),

@@ -82,7 +82,7 @@ class Strategy(FlowerInterface):
         return self.model
 
     @property
-    def gives_model(self) -> bool:
+    def gives_global_model(self) -> bool:
         """Whether there is a global model to test and export."""
         return self.has_global_model
 
@@ -220,9 +220,9 @@ class Wrapper(Strategy):
         return self.linear and self.inner.is_linear
 
     @property
-    def gives_model(self) -> bool:
+    def gives_global_model(self) -> bool:
         """Not where what it wraps leaves every client a model of its own."""
-        return self.has_global_model and self.inner.gives_model
+        return self.has_global_model and self.inner.gives_global_model
 
     @property
     def changes(self) -> BaseChanges | None:

@@ -48,7 +48,7 @@ class FedOpt(base.Wrapper):
     def initialise(self, arrays: NamedArrays) -> None:
         """Start from zero moments."""
         super().initialise(arrays)
-        self.moments = Moments.start(arrays.schema.size, self.options.tau)
+        self.moments = Moments.start(self.arrays.schema.size, self.options.tau)
 
     def conclude(self, aggregation: Any, context: RoundContext) -> None:
         """Step along Delta_t = aggregated - old instead of taking the aggregated model."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Message
-from local_runs import Config, rounds, run, small
+from local_runs import Config, Killed, kill_at, rounds, run, small
 from safetensors.numpy import load
+from transformers import ViTConfig, ViTForImageClassification
 
 from models.errors import ConfigurationError
 
@@ -21,7 +24,7 @@ def base(tmp_path: Path, vit_folder: Path) -> Config:
     return small(tmp_path, vit_folder) | {
         "strategy": "local",
         "model-args": f"variants=['{vit_folder}', '{vit_folder}@depth=1']",
-        "num-server-rounds": 3,
+        "num-server-rounds": 2,
         "state-dir": str(tmp_path / "state"),
     }
 
@@ -117,3 +120,77 @@ def test_what_is_wrong_with_variants_is_said_before_anything_starts(
 ) -> None:
     with pytest.raises(ConfigurationError, match=says):
         run({**base, "model-args": given})
+
+
+METHODS = ("local", "pfedlora", "fml")
+
+
+@pytest.fixture
+def widths(tmp_path: Path, vit_folder: Path, base: Config) -> Config:
+    """Three models of other widths and depths; the second has features of another width."""
+    wide = tmp_path / "wide"
+    torch.manual_seed(1)
+    config = ViTConfig.from_pretrained(vit_folder)
+    config.hidden_size, config.num_attention_heads = 24, 2
+    ViTForImageClassification(config).save_pretrained(wide)
+    shutil.copyfile(vit_folder / "preprocessor_config.json", wide / "preprocessor_config.json")
+    given = f"variants=['{vit_folder}', '{wide}', '{wide}@depth=1']"
+    return base | {"model-args": given, "local-steps": 2}
+
+
+@pytest.mark.parametrize("strategy", METHODS)
+def test_a_run_killed_and_resumed_ends_in_the_same_bits(widths: Config, strategy: str) -> None:
+    widths |= {"strategy": strategy}
+    whole = run(widths)
+    assert all(line["rejected"] == [] for line in rounds(whole))
+    broken = {**widths, "run-name": "broken"}
+    with pytest.raises(Killed):
+        run(broken, kill_at(7, "train", "evaluate"))
+    folder = run({**broken, "resume": True})
+    assert figures(whole) == figures(folder)
+    same(kept(widths, whole), kept(widths, folder))
+
+
+def test_only_the_adapter_beside_the_models_travels(widths: Config) -> None:
+    sizes: set[tuple[int, ...]] = set()
+
+    def watch(message: Message, reply: Message) -> Message:
+        if message.metadata.message_type == "train":
+            records = (
+                message.content.array_records["arrays"],
+                *reply.content.array_records.values(),
+            )
+            sizes.update(tuple(a.shape) for record in records for a in record.values())
+        return reply
+
+    widths |= {"strategy": "pfedlora", "strategy-args": "rank=2"}
+    folder = run(widths, watch)
+    # A: 2 x 16, B: 10 x 2; down once for a pack, up for each of its two clients.
+    assert sizes == {(1, 52), (2, 52)}
+    last = rounds(folder)[-1]
+    assert (last["bytes_up"], last["bytes_down"]) == (4 * 52 * 4, 4 * 52 * 4)
+    own = kept(widths, folder)
+    shapes = {name: arrays.get("personal.projection") for name, arrays in own.items()}
+    assert [None if p is None else p.shape for p in shapes.values()] == [
+        None,
+        (16, 24),
+        (16, 24),
+        None,
+    ]
+    assert not any(key.startswith("shared.") for arrays in own.values() for key in arrays)
+    assert not (folder / "adapter").exists()
+
+
+def test_the_meme_is_a_model_of_its_own(widths: Config) -> None:
+    folder = run(widths | {"strategy": "fml", "local-steps": 8})
+    losses = [line["loss"] for line in rounds(folder)]
+    assert losses[-1] < losses[0] - 0.03
+    arrays = load((folder / "adapter" / "adapter_model.safetensors").read_bytes())
+    assert all(key.startswith("base_model.") for key in arrays)
+
+
+def test_a_client_that_was_away_goes_on_from_what_it_kept(widths: Config) -> None:
+    widths |= {"strategy": "fedopt > lg-fedavg", "clients-per-round": 2, "num-server-rounds": 4}
+    folder = run(widths)
+    assert all(line["rejected"] == [] for line in rounds(folder))
+    assert sum(line["clients_answered"] for line in rounds(folder)) == 8

@@ -46,6 +46,9 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
     "fedstale auto > fedopt": lambda: registry().compose(
         ("fedstale", "fedopt"), {"fedstale": {"beta": "auto"}}
     ),
+    "fedopt > pfedlora": lambda: registry().compose(("fedopt", "pfedlora"), {}),
+    "lg-fedavg > fedstale": lambda: registry().compose(("lg-fedavg", "fedstale"), {}),
+    "fml > mifa": lambda: registry().compose(("fml", "mifa"), {}),
     "fedper > fedstale": lambda: registry().compose(("fedper", "fedstale"), {}),
     "fedopt > mifa": lambda: registry().compose(("fedopt", "mifa"), {}),
     "fedper adapter > fedopt": lambda: registry().compose(
@@ -77,9 +80,17 @@ def started(make: Callable[[], Strategy], folder: Path | None = None) -> Strateg
 
 
 def asked_for(strategy: Strategy, item: Update, where: RoundContext) -> Update:
-    """Cut an update to what the strategy asked the client for."""
+    """Cut an update to what the strategy asked the client for.
+
+    What is no part of an adapter is filled with its numbers.
+    """
     told = strategy.instruct(item.client, where)
-    return replace(item, arrays=item.arrays.only(told.reply or told.arrays.schema))
+    wanted, own = told.reply or told.arrays.schema, item.arrays
+    parts = [
+        own[s.key].reshape(-1) if s.key in own else np.resize(own.vector, s.size)
+        for s in wanted.arrays
+    ]
+    return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
 
 
 def step(strategy: Strategy, streams: Sequence[Sequence[Update]], server_round: int = 1) -> None:
