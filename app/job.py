@@ -64,6 +64,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     strategy = registry().compose(settings.methods, settings.method_options)
     _check_ranks(federation, strategy)
     _check_models(federation, strategy)
+    directory.write_models((federation.plan.model, federation.plan.base), federation.roster)
     log(INFO, "%d clients; %s", len(federation.roster), strategy.describe())
     checkpoints = Checkpoints(
         directory.path / "checkpoints",

@@ -187,6 +187,28 @@ class RunDirectory:
         value = {"labels": list(labels), "clients": counts, "own_data": own_data}
         write_json(self.path / "labels.json", value)
 
+    def write_models(self, own: tuple[str, str], roster: Roster) -> None:
+        """Write which clients have which base model, where they differ.
+
+        Parameters
+        ----------
+        own : tuple of (str, str)
+            The run's model and its fingerprint.
+        roster : Roster
+        """
+        clients: dict[str, list[str]] = {}
+        for client in roster:
+            clients.setdefault(client.variant or own[0], []).append(client.id)
+        if clients.keys() <= {own[0]}:
+            return
+        value = {
+            "model": own[0],
+            "base": own[1],
+            "clients": clients,
+            "adapters": "each client's own is on its node: STATE-DIR/personal/UID/CLIENT",
+        }
+        write_json(self.path / "models.json", value)
+
     def keep_base(self, folder: Path) -> Path:
         """Copy an embedded base, so that the adapter is usable from this folder alone."""
         target = self.path / "base"

@@ -196,6 +196,7 @@ def _clients(record: RunRecord) -> Html | None:
     columns: Mapping[str, list[Child]] = {
         "Node": [row.node for row in record.clients],
         "Concept": [row.concept for row in record.clients],
+        "Model": [row.model for row in record.clients],
     }
     extra = {name: cells for name, cells in columns.items() if any(cells)}
     absent = record.uneven and any(row.last_round is not None for row in record.clients)

@@ -182,6 +182,7 @@ def _client(row: Mapping[str, str | None]) -> ClientRow:
         examples=_whole(row.get("examples")),
         test_examples=_whole(row.get("test_examples")),
         concept=clean(row.get("concept") or ""),
+        model=clean(row.get("model") or ""),
         rounds=_whole(row.get("rounds")),
         last_round=_whole(row.get("last_round")),
         before=_number(row.get("accuracy_before")),

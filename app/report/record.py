@@ -81,6 +81,7 @@ class ClientRow:
     examples: int | None
     test_examples: int | None
     concept: str
+    model: str
     rounds: int | None
     last_round: int | None
     before: float | None
