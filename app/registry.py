@@ -20,6 +20,7 @@ from models.errors import ConfigurationError, nearest
 from strategies.base import Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
+from strategies.hetero.fedkd import FedKD
 from strategies.hetero.fml import FML
 from strategies.hetero.lg_fedavg import LGFedAvg
 from strategies.local import Local
@@ -94,6 +95,7 @@ BUILT_IN = (
     Method("pfedlora", PFedLoRA, "Yi et al., 2023, https://arxiv.org/abs/2310.13283"),
     Method("lg-fedavg", LGFedAvg, "Liang et al., 2020, https://arxiv.org/abs/2001.01523"),
     Method("fml", FML, "Shen et al., 2020, https://arxiv.org/abs/2006.16765"),
+    Method("fedkd", FedKD, "Wu et al., Nat. Commun. 2022, https://arxiv.org/abs/2108.13323"),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}

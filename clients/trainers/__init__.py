@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.frozen import Frozen
+from clients.trainers.hetero.fedkd import FedKDTrainer
 from clients.trainers.hetero.fml import FMLTrainer
 from clients.trainers.hetero.shared_head import SharedHeadTrainer
 from clients.trainers.hetlora import HetLoRATrainer
@@ -20,12 +21,14 @@ TRAINERS: dict[str, type[Trainer]] = {
     "pfedlora": PFedLoRATrainer,
     "shared-head": SharedHeadTrainer,
     "fml": FMLTrainer,
+    "fedkd": FedKDTrainer,
 }
 
 __all__ = [
     "TRAINERS",
     "ClientRound",
     "FMLTrainer",
+    "FedKDTrainer",
     "Frozen",
     "HetLoRATrainer",
     "Outcome",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_rounds import RATE, Bench, one_hot, softmax, tiny
 
-from clients.trainers import FMLTrainer, SharedHeadTrainer
+from clients.trainers import FedKDTrainer, FMLTrainer, SharedHeadTrainer
 from clients.trainers.hetero.fml import divergence
 from models.errors import ClientError
 from models.schema import NamedArrays
@@ -102,3 +102,58 @@ def test_representation_and_shared_head_are_trained_together() -> None:
     np.testing.assert_allclose(own["personal.projection"], p - RATE * w.T @ wrong.T @ X, atol=1e-6)
     # The model's own head is out of use, and stays as it was.
     np.testing.assert_array_equal(own[f"{HEAD}.weight"], bench.initial[f"{HEAD}.weight"])
+
+
+def kd_gradients(
+    w: np.ndarray, b: np.ndarray, v: np.ndarray, c: np.ndarray, w_h: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of W of mentor and mentee, and of W_h; the features of both are the inputs."""
+    t, s = softmax(X @ w.T + b), softmax(X @ v.T + c)
+    rows = np.arange(4)
+    l_t, l_s = -np.log(t[rows, Y]).mean(), -np.log(s[rows, Y]).mean()
+    both = l_t + l_s
+    gap = X @ w_h.T - X
+    mse = (gap**2).mean()
+    kl_t = (s * np.log(s / t)).sum(1).mean()
+    kl_s = (t * np.log(t / s)).sum(1).mean()
+    # d/dz (c + q / (c + d)) = c' + q' / (c + d) - q c' / (c + d)^2
+    of_t = (t - one_hot(Y)) / 4 * (1 - (kl_t + mse) / both**2) + (t - s) / 4 / both
+    of_s = (s - one_hot(Y)) / 4 * (1 - (kl_s + mse) / both**2) + (s - t) / 4 / both
+    return of_t.T @ X, of_s.T @ X, 2 * gap.T @ X / gap.size / both
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.2])
+def test_mentor_and_mentee_by_hand(clip: float) -> None:
+    trainer = FedKDTrainer(clip=clip)
+    bench = Bench.of(trainer, tiny(3, 3), X, Y)
+    start = meme()
+    own = bench.initial
+    w, b = (own[f"{HEAD}.{p}"].astype(np.float64) for p in ("weight", "bias"))
+    v, c = (start[f"shared.{HEAD}.{p}"].astype(np.float64) for p in ("weight", "bias"))
+    w_h = own["personal.W_h"].astype(np.float64)
+    of_t, of_s, of_h = kd_gradients(w, b, v, c, w_h)
+    done = trainer.train(bench.round(start))
+    kept = bench.kept.arrays
+    assert kept.keys() == {f"{HEAD}.weight", f"{HEAD}.bias", "personal.W_h"}
+    steps = {
+        "mentor": (own, kept, (f"{HEAD}.weight", f"{HEAD}.bias", "personal.W_h")),
+        "mentee": (start, done.arrays, (f"shared.{HEAD}.weight", f"shared.{HEAD}.bias")),
+    }
+    if clip:
+        for before, after, keys in steps.values():
+            step = np.concatenate([(after[k] - before[k]).reshape(-1) for k in keys])
+            assert np.linalg.norm(step) == pytest.approx(RATE * clip, rel=1e-5)
+        return
+    np.testing.assert_allclose(kept[f"{HEAD}.weight"], w - RATE * of_t, atol=2e-6)
+    np.testing.assert_allclose(done.arrays[f"shared.{HEAD}.weight"], v - RATE * of_s, atol=2e-6)
+    np.testing.assert_allclose(kept["personal.W_h"], w_h - RATE * of_h, atol=2e-6)
+
+
+def test_two_models_without_error_divide_by_no_zero() -> None:
+    trainer = FedKDTrainer()
+    bench = Bench.of(trainer, tiny(3, 3), X, Y, steps=2)
+    sure = meme(1000.0)
+    own = bench.initial.replace(bench.initial.vector * 1000)
+    object.__setattr__(bench, "initial", own)
+    done = trainer.train(bench.round(sure))
+    assert np.isfinite(done.arrays.vector).all()
