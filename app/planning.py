@@ -18,10 +18,10 @@ from clients.data import (
     public_share,
 )
 from clients.plan import Plan, Recipe
+from models.bases.variants import TINY_VIT, Variant
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError, ModelError
 from models.tasks import Kind
-from models.variants import TINY_VIT, Variant
 
 if TYPE_CHECKING:
     from models.adapted import AdaptedModel
@@ -163,7 +163,7 @@ def _pretrain(settings: Settings, bases: Path, public: Examples, variant: Varian
     import torch
 
     from clients.preparation import ImagePreparation
-    from models.tiny_vit import IMAGE_SIZE, image_processor, pretrained
+    from models.bases.tiny_vit import IMAGE_SIZE, image_processor, pretrained
 
     first = public.inputs([0])[0]
     channels = 1 if first.mode in ("1", "L", "I", "I;16", "F") else 3

@@ -13,9 +13,9 @@ from clients.plan import Plan
 from clients.preparation import Preparation, make_preparation
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter
+from models.beside.extended import Extension
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import ClientError, ModelError
-from models.extended import Extension
 from models.randomness import derive_seed
 from models.schema import NamedArrays
 from models.tasks import load_base

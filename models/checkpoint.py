@@ -14,10 +14,10 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.depth import bounds, layer_count, read_header, write_cut
+from models.bases.depth import bounds, layer_count, read_header, write_cut
+from models.bases.variants import TINY_VIT, Variant
 from models.errors import ModelError
 from models.files import write_json, write_text
-from models.variants import TINY_VIT, Variant
 
 # Keys of config.json that say who saved the file or how it is used, not what the weights are.
 _VOLATILE = frozenset(

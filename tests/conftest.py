@@ -32,8 +32,8 @@ def vit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
+    from models.bases.tiny_vit import image_processor
     from models.files import write_json
-    from models.tiny_vit import image_processor
 
     folder = tmp_path_factory.mktemp("vit")
     torch.manual_seed(0)

@@ -32,8 +32,8 @@ from app.settings.values import (
     ShipModel,
     render_names,
 )
+from models.bases.variants import TINY_VIT, Variant
 from models.errors import ConfigurationError
-from models.variants import TINY_VIT, Variant
 
 FlatValue = str | int | float | bool
 LARGEST = 2**63 - 1  # Flower carries integers as signed 64 bits

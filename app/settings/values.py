@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from app.settings.arguments import freeze, parse_arguments
 from app.settings.composition import parse_composition
+from models.bases.variants import Variant
 from models.errors import ConfigurationError, ModelError
-from models.variants import Variant
 
 WORKING_DIRECTORY = (
     "must be an absolute path, since the app's working directory is not yours "

@@ -60,7 +60,7 @@ def _pretrain(rows: object, base: Path) -> None:
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
-    from models.tiny_vit import IMAGE_SIZE, image_processor
+    from models.bases.tiny_vit import IMAGE_SIZE, image_processor
 
     torch.set_num_threads(1)  # the same bits whatever the number of cores
     names = [str(digit) for digit in range(10)]

@@ -14,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from app.places import code_hash
 from clients.data.spec import DataSpec
 from fedbouquet import ClientGrid, FedAvg, LoopOptions, NamedArrays, RoundLoop
-from models.checkpoint import TINY_VIT
+from models.bases.variants import TINY_VIT
 from strategies.transport.hello import Registrar
 
 app = ServerApp()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clients.plan import Recipe
     from clients.training import Prepared, Trained
     from models.adapted import AdaptedModel
-    from models.extended import Extension
+    from models.beside.extended import Extension
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from models.adapted import AdaptedModel
+from models.beside.extended import Beside, ExtendedModel
 from models.beside.keys import SHARED, W_KEY
 from models.beside.projection import uniform
 from models.errors import ClientError
-from models.extended import Beside, ExtendedModel
 from models.features import feature_size, features, head
 
 

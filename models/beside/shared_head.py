@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 
 from models.adapted import AdaptedModel
+from models.beside.extended import Beside, ExtendedModel
 from models.beside.keys import BIAS_KEY, PROJECTION_KEY, WEIGHT_KEY
 from models.beside.projection import aligned, make_projection, uniform
-from models.extended import Beside, ExtendedModel
 from models.features import features, last_layer
 
 

@@ -137,7 +137,7 @@ def errors_of(config: dict[str, object]) -> list[str]:
             "model-args",
             "max-lenght=9",
             "\"max-lenght=9\": unknown option 'max-lenght': did you mean 'max-length'? "
-            "known: max-length",
+            "known: max-length, variants",
         ),
         (
             "optimizer-args",
@@ -303,8 +303,9 @@ def test_resolved_values() -> None:
     assert settings.method_options == {"fedopt": {"optimizer": "adam"}, "fedavg": {}}
     assert settings.cohort == 5
     assert settings.optimizer_args == {"momentum": 0.9, "nesterov": True}
-    assert settings.ships_model
-    assert not parse(model="/base").ships_model
+    assert settings.ships("tiny-vit@depth=2")
+    assert not settings.ships("/base")
+    assert parse(ship_model="on").ships("/base")
     assert settings.public_share is None
     assert parse(seed=7, partition_seed=3).partition_seed == 3
     assert parse(ship_model=False).ship_model == "off"

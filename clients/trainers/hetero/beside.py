@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.adapted import AdaptedModel
-    from models.extended import Beside
+    from models.beside.extended import Beside
 
 Batch = Mapping[str, "torch.Tensor"]
 Module = TypeVar("Module", bound="Beside")

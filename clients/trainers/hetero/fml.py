@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from clients.training import Trained
     from models.adapted import AdaptedModel
-    from models.extended import Extension
+    from models.beside.extended import Extension
 
 
 def divergence(target: torch.Tensor, of: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from models.schema import NamedArrays
 
 if TYPE_CHECKING:
     from clients.training import Trained
-    from models.extended import Extension
+    from models.beside.extended import Extension
 
 
 class SharedHeadTrainer(Partial):

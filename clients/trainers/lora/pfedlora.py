@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from clients.training import Trained
     from models.adapted import AdaptedModel
-    from models.extended import Extension
+    from models.beside.extended import Extension
 
 
 class TwoPaths(OwnLoss):

@@ -16,10 +16,10 @@ from transformers import (
     GPT2Model,
 )
 
+from models.bases.tiny_vit import pretrained
+from models.bases.variants import Variant
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import ModelError
-from models.tiny_vit import pretrained
-from models.variants import Variant
 
 
 @pytest.mark.parametrize(
