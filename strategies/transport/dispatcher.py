@@ -117,7 +117,8 @@ class Dispatcher:
         if not here:
             return
         deadline = time.monotonic() + timeout
-        size = wire_bytes(build(here[0]).arrays, self._wire)
+        samples = {roster[client].variant: client for client in reversed(here)}
+        size = max(wire_bytes(build(c).arrays, self._wire) for c in samples.values())
         pools = _pools(plan_packs(roster, here, size, self._pack_bytes))
         lanes = [lane for pool in pools for lane in pool.lanes]
         stays = all(node.persistent for node in roster.nodes.values())

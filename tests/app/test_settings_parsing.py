@@ -304,8 +304,9 @@ def test_resolved_values() -> None:
     assert settings.cohort == 5
     assert settings.optimizer_args == {"momentum": 0.9, "nesterov": True}
     assert settings.ships("tiny-vit@depth=2")
-    assert not settings.ships("/base")
-    assert parse(ship_model="on").ships("/base")
+    assert settings.ships("/base")
+    assert parse().ships("tiny-vit@depth=2")
+    assert not parse().ships("/base")
     assert settings.public_share is None
     assert parse(seed=7, partition_seed=3).partition_seed == 3
     assert parse(ship_model=False).ship_model == "off"

@@ -28,6 +28,7 @@ def models(vit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {"hospital-a": str(wide), "hospital-b": f"{vit_folder}@depth=1"}
 
 
+@pytest.mark.slow
 def test_nodes_with_models_of_their_own_share_what_is_beside_them(
     host: FlowerHost, sites: Sites, models: dict[str, str], tmp_path: Path
 ) -> None:
