@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,14 @@ import pytest
 import torch
 from flwr.app import Message
 from local_runs import Config, Killed, kill_at, rounds, run, small
+from PIL import Image
 from safetensors.numpy import load
+from sklearn.datasets import load_digits
 from transformers import ViTConfig, ViTForImageClassification
 
+from app.client_app import app
+from app.job import run_job
+from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -194,3 +200,48 @@ def test_a_client_that_was_away_goes_on_from_what_it_kept(widths: Config) -> Non
     folder = run(widths)
     assert all(line["rejected"] == [] for line in rounds(folder))
     assert sum(line["clients_answered"] for line in rounds(folder)) == 8
+
+
+def write_site(folder: Path, first: int) -> Path:
+    """A hospital's digits, images in a folder a class."""
+    digits = load_digits()
+    for number in range(first, first + 80):
+        place = folder / str(digits.target[number])
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = (digits.images[number] * (255 / 16)).astype(np.uint8)
+        Image.fromarray(pixels).save(place / f"{number}.png")
+    return folder
+
+
+def test_nodes_state_models_that_the_server_has_not(
+    widths: Config, tmp_path: Path, vit_folder: Path
+) -> None:
+    own = {"a": str(tmp_path / "wide"), "b": f"{vit_folder}@depth=1", "c": str(vit_folder)}
+    nodes = [
+        {
+            "client-id": name,
+            "data-path": str(write_site(tmp_path / "data" / name, 80 * number)),
+            "state-dir": str(tmp_path / "nodes" / name),
+            "model": model,
+        }
+        for number, (name, model) in enumerate(own.items())
+    ]
+    config = widths | {"model-args": "", "strategy": "pfedlora", "num-server-rounds": 1}
+    folder = run_job(LocalGrid(app, nodes, config), config)
+    assert [line["rejected"] for line in rounds(folder)] == [[], []]
+    # What turns out to be the run's own model is no other one.
+    assert models(folder) == [own["a"], own["b"], ""]
+    assert json.loads((folder / "models.json").read_text())["clients"] == {
+        own["a"]: ["a"],
+        own["b"]: ["b"],
+        own["c"]: ["c"],
+    }
+    kept = {name: len(list((tmp_path / "nodes" / name / "personal").glob("*/*"))) for name in own}
+    assert kept == {"a": 1, "b": 1, "c": 1}
+
+    config |= {"strategy": "fedavg", "run-name": "averaged"}
+    folder = run_job(LocalGrid(app, nodes, config), config)
+    refused = {r["client"]: r["detail"] for line in rounds(folder) for r in line["rejected"]}
+    assert refused.keys() == {"a", "b"}
+    assert all("take a method for models that differ" in detail for detail in refused.values())
+    assert rounds(folder)[-1]["clients_answered"] == 1
