@@ -102,7 +102,8 @@ def _check_ranks(federation: Federation, strategy: Strategy) -> None:
 
 def _check_models(federation: Federation, strategy: Strategy) -> None:
     """Refuse base models of the clients' own where the method averages whole adapters."""
-    other = [c for c in federation.roster if c.variant]
+    there = federation.roster.reachable  # a node that was refused for it is told so by itself
+    other = [c for c in federation.roster if c.variant and c.id in there]
     if other and not strategy.takes_models:
         raise ConfigurationError(
             f"strategy: {strategy.describe()} averages whole adapters, and '{other[0].id}' has "
