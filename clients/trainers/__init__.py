@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetlora import HetLoRATrainer
 from clients.trainers.partial import Partial
+from clients.trainers.personal.ditto import DittoTrainer
+from clients.trainers.personal.fedcac import FedCACTrainer
+from clients.trainers.personal.fedrep import FedRepTrainer
 from clients.trainers.sparse import Sparse
 
 TRAINERS: dict[str, type[Trainer]] = {
@@ -14,10 +18,14 @@ TRAINERS: dict[str, type[Trainer]] = {
     "frozen": Frozen,
     "hetlora": HetLoRATrainer,
     "sparse": Sparse,
+    "ditto": DittoTrainer,
+    "fedrep": FedRepTrainer,
+    "fedcac": FedCACTrainer,
 }
 
 __all__ = [
     "TRAINERS",
+    "Around",
     "ClientRound",
     "Frozen",
     "HetLoRATrainer",
