@@ -21,8 +21,8 @@ from pydantic import Field, PrivateAttr
 from clients.objectives import Objective
 from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome
-from models.lora.resize import resized
-from models.schema import NamedArrays, Schema, Vector
+from models.lora.factors import with_roles
+from models.schema import NamedArrays, Vector
 
 if TYPE_CHECKING:
     import torch
@@ -92,13 +92,13 @@ class DittoTrainer(Around):
         own = self.own(work)
         if work.kept is None or not own:
             return super().model_of(work)
-        then, now = work.kept.values.get("scaling"), _scaling(work)
+        personal = work.initial.overlaid(own)
+        then, now = float(str(work.kept.values["scaling"])), _scaling(work)
         if then == now:
-            return work.initial.overlaid(own)
+            return personal
         # With mixed ranks a round may count s B A at another s; v keeps its products.
-        schemas = [_at(work.model.schema, scale) for scale in (then, now)]
-        kept = NamedArrays(schemas[0], work.initial.overlaid(own).vector)
-        return NamedArrays(work.model.schema, resized(kept, schemas[1]).vector)
+        factors = with_roles(personal.schema, ("B",)).slices
+        return personal.overlaid({key: personal[key] * (then / now) for key in factors})
 
     def others_of(self, work: ClientRound) -> Mapping[str, NamedArrays]:
         """Return w."""
@@ -109,7 +109,3 @@ def _scaling(work: ClientRound) -> float:
     """Return the s of s B A in this round; 1 for adapters without one."""
     facts = work.start.schema.facts
     return float(facts.get("scaling", work.model.schema.facts.get("scaling", 1.0)))
-
-
-def _at(schema: Schema, scaling: object) -> Schema:
-    return Schema(schema.arrays, {**schema.facts, "scaling": float(str(scaling))})

@@ -55,13 +55,15 @@ def threshold(overlap: Float64, candidates: Candidates, passed: int, beta: int) 
     passed : int
         t + 1: 1 in the first round.
     beta : int
-        From round beta + 1 on nobody collaborates.
+        From round beta + 1 on nobody collaborates, unless all pairs overlap equally.
     """
     pairs = overlap[_others(candidates)]
     if pairs.size == 0:
         return float("inf")
-    average = float(pairs.mean())
-    return average + passed / beta * (float(pairs.max()) - average)
+    average, largest = float(pairs.mean()), float(pairs.max())
+    least = average + passed / beta * (largest - average)
+    # Rounding alone must not part those who overlap most before it is time.
+    return min(least, largest) if passed <= beta else least
 
 
 def collaborators(overlap: Float64, candidates: Candidates, least: float) -> Candidates:
