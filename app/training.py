@@ -71,7 +71,7 @@ def train_rounds(
             evaluate_config={} if checkpoints is not None else {"personalise-epochs": 0},
         ),
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays, strategy, uid))
-        if strategy.has_global_model
+        if strategy.serves_all
         else None,
         participation=_participation(strategy, settings, federation),
         progress=_Progress(directory, settings.num_server_rounds),

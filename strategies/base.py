@@ -89,6 +89,11 @@ class Strategy(FlowerInterface):
         return 0
 
     @property
+    def serves_all(self) -> bool:
+        """Whether there is a global model, to test on the server and to export."""
+        return self.has_global_model
+
+    @property
     def takes_ranks(self) -> bool:
         """Whether clients may have ranks of their own."""
         return self.mixes_ranks
@@ -215,6 +220,11 @@ class Wrapper(Strategy):
     def base_version(self) -> int:
         """The inner strategy's."""
         return self.inner.base_version
+
+    @property
+    def serves_all(self) -> bool:
+        """Where neither it nor what it wraps leaves parts with the clients."""
+        return self.has_global_model and self.inner.serves_all
 
     @property
     def takes_ranks(self) -> bool:
