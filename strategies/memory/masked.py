@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from models.payloads.masked import Bits, Mask, packed, unpacked
 from models.schema import Vector
 from strategies.memory.store import UpdateMemory
 
-_RECENT_BYTES = 256 << 20
+_RECENT_BYTES = 128 << 20  # of models, and as many of means
 _BITS_A_NUMBER = 16  # of a mask, in one float32 of the memory, which holds 24 exactly
+
+_Key = TypeVar("_Key")
 
 
 class MaskedMemory:
@@ -33,6 +36,7 @@ class MaskedMemory:
         words = -(-size // _BITS_A_NUMBER)
         self._memory = UpdateMemory(folder, size + words, "float32")
         self._recent: OrderedDict[str, Vector] = OrderedDict()
+        self._means: OrderedDict[tuple[str, ...], Vector] = OrderedDict()
         self._masks: dict[str, Bits] = {}
         self._settled = 0
 
@@ -48,6 +52,7 @@ class MaskedMemory:
         """Keep what a round staged of these clients, and of no other."""
         self._memory.settle(server_round, clients)
         self._settled = server_round
+        self._means.clear()
         for client in clients:
             self._recent.pop(client, None)
             self._masks[client] = self._read(client)[1]
@@ -67,12 +72,25 @@ class MaskedMemory:
 
     def model(self, client: str) -> Vector:
         """Return a client's last model, shape (size,)."""
-        if client not in self._recent:
-            self._recent[client] = self._read(client)[0]
-        self._recent.move_to_end(client)
-        while len(self._recent) > max(1, _RECENT_BYTES // (4 * self._size)):
-            self._recent.popitem(last=False)
-        return self._recent[client]
+        found = self._recent.get(client)
+        return self._kept(self._recent, client, self._read(client)[0] if found is None else found)
+
+    def mean(self, clients: tuple[str, ...]) -> Vector:
+        """Return the unweighted mean of some clients' last models, shape (size,)."""
+        found = self._means.get(clients)
+        if found is None:
+            total = np.zeros(self._size)
+            for client in clients:
+                total += self.model(client)
+            found = (total / len(clients)).astype(np.float32)
+        return self._kept(self._means, clients, found)
+
+    def _kept(self, recent: OrderedDict[_Key, Vector], key: _Key, vector: Vector) -> Vector:
+        recent[key] = vector
+        recent.move_to_end(key)
+        while len(recent) > max(1, _RECENT_BYTES // (4 * self._size)):
+            recent.popitem(last=False)
+        return vector
 
     def mask(self, client: str) -> Mask:
         """Return a client's last mask, shape (size,)."""
@@ -81,6 +99,7 @@ class MaskedMemory:
     def forget(self, client: str, server_round: int) -> None:
         """Let a client leave, before a round."""
         self._memory.forget(client, server_round)
+        self._means.clear()
         self._recent.pop(client, None)
         self._masks.pop(client, None)
 
@@ -93,6 +112,7 @@ class MaskedMemory:
         self._memory.restore(server_round)
         self._settled = server_round
         self._recent.clear()
+        self._means.clear()
         clients = [client for client, _, _ in self._memory.clients(server_round + 1)]
         self._masks = {client: self._read(client)[1] for client in clients}
 

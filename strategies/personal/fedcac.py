@@ -142,11 +142,7 @@ class FedCAC(base.Wrapper):
         w = super().model_for(client)
         if client not in self._together:
             return w
-        group = self._together[client]
-        total = np.zeros(w.schema.size)
-        for other in group:
-            total += self.memory.model(other)
-        u = (total / len(group)).astype(w.vector.dtype)
+        u = self.memory.mean(self._together[client])
         return w.replace(np.where(self.memory.mask(client), u, w.vector))
 
     def _instead(self, told: Instruction, client: str) -> Instruction:
