@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from fedbouquet.testing import LocalGrid
 from models.records import record_bytes, to_stock
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-METHODS = ["ditto > fedper", "fedrep", "fedcac > fedopt", "fedcac > fedsa-lora"]
+METHODS = ["ditto > fedper", "fedrep", "fedcac > fedopt"]
 
 
 @pytest.fixture
@@ -41,6 +40,8 @@ def outcome(folder: Path) -> object:
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_and_resumed_runs_end_alike(base: Config, method: str) -> None:
     config = {**base, "strategy": method, "personalise-epochs": 1}
+    if method == "fedrep":
+        config["strategy-args"] = "head-epochs=2"
     whole = run(config)
     broken = {**config, "run-name": "broken"}
     with pytest.raises(Killed):
@@ -48,8 +49,7 @@ def test_killed_and_resumed_runs_end_alike(base: Config, method: str) -> None:
     assert outcome(run({**broken, "resume": True})) == outcome(whole)
 
 
-@pytest.mark.parametrize("method", ["ditto", "fedcac"])
-def test_an_answer_that_was_lost_changes_nothing(base: Config, method: str) -> None:
+def test_an_answer_that_was_lost_changes_nothing(base: Config) -> None:
     lost = []
 
     def lose_once(message: Message, reply: Message) -> Message | None:
@@ -58,14 +58,15 @@ def test_an_answer_that_was_lost_changes_nothing(base: Config, method: str) -> N
             reply.content["config"]["server-round"] = 99  # of another round: not counted
         return reply
 
-    config = {**base, "strategy": method}
+    config = {**base, "strategy": "fedcac"}
     whole = run(config)
     lossy = run({**config, "run-name": "lossy"}, lose_once)
     assert len(lost) == 2
     assert outcome(lossy) == outcome(whole)
 
 
-def test_masks_travel_as_bits_and_are_counted(base: Config) -> None:
+@pytest.mark.parametrize("strategy", ["fedcac", "fedcac > fedsa-lora"])
+def test_masks_travel_as_bits_and_both_models_are_scored(base: Config, strategy: str) -> None:
     sizes = []
 
     def watch(message: Message, reply: Message) -> Message:
@@ -76,7 +77,7 @@ def test_masks_travel_as_bits_and_are_counted(base: Config) -> None:
         return reply
 
     folder = run(
-        {**base, "strategy": "fedcac", "clients-per-round": 0, "num-server-rounds": 1}, watch
+        {**base, "strategy": strategy, "clients-per-round": 0, "num-server-rounds": 1}, watch
     )
     line = rounds(folder)[1]
     numbers = line["bytes_down"] // 4 // 4  # four clients, float32
@@ -86,15 +87,10 @@ def test_masks_travel_as_bits_and_are_counted(base: Config) -> None:
         assert buffers == 2
         assert found == asked * (4 * numbers + -(-numbers // 8)) + 2 * 128
     assert line["method"].keys() >= {"collaborators", "threshold"}
-
-
-def test_fedcac_is_scored_before_and_after_aggregation(base: Config) -> None:
-    last = rounds(run({**base, "strategy": "fedcac", "clients-per-round": 0}))[-1]
-    before, after = last["client_accuracy_before_aggregation_mean"], last["client_accuracy_mean"]
-    assert 0 < before <= 1
-    assert before != after
-    assert "client_loss_before_aggregation_mean" in last
-    assert "client_accuracy_shared_mean" not in last
+    assert line["client_loss_before_aggregation_mean"] != line["client_loss_mean"]
+    assert 0 < line["client_accuracy_before_aggregation_mean"] <= 1
+    # Where the heads stay with the clients there is no model for the server to test.
+    assert (line["accuracy"] is None) == ("fedsa" in strategy)
 
 
 def test_ditto_scores_both_models_and_learns_w_as_ever(base: Config) -> None:
@@ -112,7 +108,7 @@ def test_ditto_scores_both_models_and_learns_w_as_ever(base: Config) -> None:
 # ---- personalise-epochs --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strategy", ["fedavg", "fedper", "ffa-lora", "cellm", "flora", "ditto"])
+@pytest.mark.parametrize("strategy", ["fedper", "cellm", "flora", "ditto"])
 def test_fine_tuning_before_use_after_any_method(base: Config, strategy: str) -> None:
     """Nothing of it is kept: what the clients share is as in a run without it."""
     plain = run({**base, "strategy": strategy, "run-name": "plain", "num-server-rounds": 1})
@@ -139,7 +135,8 @@ def test_baselines_are_not_fine_tuned(base: Config) -> None:
     tuned = run({**few, "personalise-epochs": 2})
     left, right = (rounds(folder / "baselines" / "local") for folder in (plain, tuned))
     assert [x["client_loss_mean"] for x in left] == [x["client_loss_mean"] for x in right]
-    assert "client_accuracy_shared_mean" not in right[-1]
+    for line in (right[-1], rounds(plain)[-1]):
+        assert not any("shared" in key or "before_aggregation" in key for key in line)
 
 
 def test_a_client_without_training_examples_is_scored_as_it_is(
@@ -192,9 +189,3 @@ def test_a_plain_flower_evaluation_fine_tunes_too(base: Config) -> None:
     assert "loss_shared" not in losses[0]
     assert losses[2]["loss_shared"] == losses[0]["loss"]
     assert losses[2]["loss"] < losses[0]["loss"]
-
-
-def test_metrics_lines_without_other_models_stay_as_they_were(base: Config) -> None:
-    folder = run({**base, "num-server-rounds": 1})
-    line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    assert not any("shared" in key or "before_aggregation" in key for key in line)
