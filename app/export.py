@@ -31,7 +31,7 @@ def export_adapter(
     last : RoundRecord
         Its scores go into the card.
     """
-    if not strategy.gives_global_model:
+    if not strategy.serves_all:
         return
     base = settings.model
     if federation.base.embedded:

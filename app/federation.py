@@ -24,7 +24,8 @@ from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT
 from strategies.transport.client_grid import ClientGrid
-from strategies.transport.hello import OtherBase, Preparation, Registrar
+from strategies.transport.hello import Registrar
+from strategies.transport.preparation import OtherBase, Preparation
 from strategies.transport.roster import Client, Roster
 from strategies.transport.screening import NormRule
 

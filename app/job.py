@@ -80,8 +80,10 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
         other = Results(directory.path / "baselines" / name)
         train_rounds(federation, settings, _baseline(name, settings), other, directory)
     from app.report import write_report
+    from app.report.gain_columns import add_gains
     from app.report.summary import print_summary
 
+    add_gains(directory.path, settings.baselines)
     directory.status("finished", 0, "")  # report and table tell how the run ended
     report = write_report(directory.path)
     print_summary(directory.path, Console(width=120))

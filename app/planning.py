@@ -229,6 +229,7 @@ def make_plan(
         seed=settings.seed,
         device=settings.device,
         threads=settings.threads,
+        personalise_epochs=settings.personalise_epochs,
     )
 
 

@@ -36,7 +36,10 @@ from strategies.lora.pfedlora import PFedLoRA
 from strategies.lora.rolora import RoLoRA
 from strategies.lora.squeeze import LoRASqueeze
 from strategies.participation import participation_names, participation_option_errors
+from strategies.personal.ditto import Ditto
+from strategies.personal.fedcac import FedCAC
 from strategies.personal.fedper import FedPer
+from strategies.personal.fedrep import FedRep
 from strategies.pooled import Pooled
 from strategies.stale.fedau import FedAU
 from strategies.stale.fedstale import FedStale
@@ -77,6 +80,9 @@ _MCMAHAN = "McMahan et al., AISTATS 2017, https://arxiv.org/abs/1602.05629"
 BUILT_IN = (
     Method("fedavg", FedAvg, _MCMAHAN),
     Method("fedper", FedPer, "Arivazhagan et al., 2019, https://arxiv.org/abs/1912.00818"),
+    Method("fedrep", FedRep, "Collins et al., ICML 2021, https://arxiv.org/abs/2102.07078"),
+    Method("ditto", Ditto, "Li et al., ICML 2021, https://arxiv.org/abs/2012.04221"),
+    Method("fedcac", FedCAC, "Wu et al., ICCV 2023, https://arxiv.org/abs/2309.11103"),
     Method("fedopt", FedOpt, "Reddi et al., ICLR 2021, https://arxiv.org/abs/2003.00295"),
     Method("fedstale", FedStale, "Rodio and Neglia, ECAI 2024, https://arxiv.org/abs/2405.04171"),
     Method("fedvarp", FedVARP, "Jhunjhunwala et al., UAI 2022, https://arxiv.org/abs/2207.14130"),

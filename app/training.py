@@ -67,9 +67,11 @@ def train_rounds(
             node_wait_timeout=settings.node_wait_timeout,
             forget_after=settings.forget_after,
             evaluate_every=settings.evaluate_every,
+            # A baseline is what it is without any fine-tuning.
+            evaluate_config={} if checkpoints is not None else {"personalise-epochs": 0},
         ),
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays, strategy, uid))
-        if strategy.gives_global_model
+        if strategy.serves_all
         else None,
         participation=_participation(strategy, settings, federation),
         progress=_Progress(directory, settings.num_server_rounds),

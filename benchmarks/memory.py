@@ -28,7 +28,8 @@ def run(clients: int) -> float:
     from models.messages import PackHeader, pack_results
     from models.results import ClientResult
     from models.schema import ArraySpec, NamedArrays, Schema
-    from strategies.transport.hello import Preparation, Registrar
+    from strategies.transport.hello import Registrar
+from strategies.transport.preparation import Preparation
 
     schema = Schema((ArraySpec("w", (NUMBERS,)),), {})
     app = ClientApp()

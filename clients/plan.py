@@ -93,6 +93,8 @@ class Plan:
         ``auto``: the accelerator that is there, else the CPU.
     threads : int
         Of a worker; 0 = the CPUs it was given.
+    personalise_epochs : int
+        Epochs on a client's own train part before it is evaluated; a message may override it.
     """
 
     data: DataSpec
@@ -111,6 +113,7 @@ class Plan:
     seed: int = 0
     device: str = "auto"
     threads: int = 0
+    personalise_epochs: int = 0
 
     @cached_property
     def hash(self) -> str:

@@ -22,7 +22,7 @@ from clients.objectives import OBJECTIVES, Objective
 from clients.personal_state import PersonalState
 from clients.plan import Plan, Recipe
 from clients.task import Task
-from clients.trainers import TRAINERS, ClientRound, Outcome, Trainer
+from clients.trainers import TRAINERS, Around, ClientRound, Outcome, Trainer
 from clients.training import Evaluated, Prepared, evaluate
 from models.adapters import option_errors
 from models.errors import ClientError, nearest
@@ -93,11 +93,27 @@ class Session:
         return outcome
 
     def evaluate(self, task: Task) -> Evaluated:
-        """Evaluate what a client would use on its own test part."""
+        """Evaluate what a client would use on its own test part.
+
+        With ``personalise-epochs`` that is the model after so many epochs on its train part, and
+        the model before is ``shared``. Nothing of it is kept, and round 0 is left as it is.
+        """
         # What it kept in this very round is part of that.
         work = self._round(task, before=task.server_round + 1)
-        arrays = self._trainer(task.options).model_of(work)
-        return evaluate(work.model, self.part(task.client, "test"), arrays.vector)
+        trainer, test = self._trainer(task.options), self.part(task.client, "test")
+        used = trainer.model_of(work).vector
+        found = evaluate(work.model, test, used)
+        others = {
+            name: evaluate(work.model, test, arrays.vector)
+            for name, arrays in trainer.others_of(work).items()
+        }
+        epochs = int(str(task.options.get("personalise-epochs", self.plan.personalise_epochs)))
+        if epochs and task.server_round and len(self.part(task.client, "train")):
+            recipe = replace(work.recipe, local_epochs=epochs, local_steps=0)
+            tuned = work.fit(used, recipe=recipe, purpose="personalise")
+            others = {"shared": found} | others
+            found = evaluate(work.model, test, tuned.vector)
+        return replace(found, others=others)
 
     def _round(self, task: Task, before: int) -> ClientRound:
         store = self._store(task)
@@ -136,10 +152,13 @@ class Session:
         return PersonalState(self._state, task.run.uid, task.client)
 
     def _trainer(self, options: Mapping[str, object]) -> Trainer:
-        name = str(options.get("trainer", "plain"))
-        if name not in TRAINERS:
-            raise ClientError("trainer", f"'{name}' is not on this node; {nearest(name, TRAINERS)}")
-        return _made(TRAINERS[name], name, _own(options, "trainer"))
+        trainer = _named_trainer(options, "trainer", "plain")
+        if "around" not in options:
+            return trainer
+        outer = _named_trainer(options, "around", "")
+        if not isinstance(outer, Around):
+            raise ClientError("trainer", f"'{options['around']}' does not go around another one")
+        return outer.around(trainer)
 
     def _objective(self, options: Mapping[str, object]) -> Objective:
         name = str(options.get("objective", self.plan.objective))
@@ -172,6 +191,14 @@ class Session:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         return self._prepared[key]
+
+
+def _named_trainer(options: Mapping[str, object], half: str, default: str) -> Trainer:
+    """Return the client half that ``trainer`` or ``around`` names, with its options."""
+    name = str(options.get(half, default))
+    if name not in TRAINERS:
+        raise ClientError("trainer", f"'{name}' is not on this node; {nearest(name, TRAINERS)}")
+    return _made(TRAINERS[name], name, _own(options, half))
 
 
 def base_changes(state: Path, run: str) -> BaseChanges:

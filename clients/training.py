@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -165,6 +165,8 @@ class Evaluated:
     examples : int
     groups : mapping
         {column: {value: (correct, examples)}}.
+    others : mapping
+        Other models of the same holder, by name.
     """
 
     loss: float
@@ -172,11 +174,15 @@ class Evaluated:
     macro_f1: float
     examples: int
     groups: Mapping[str, Mapping[str, tuple[int, int]]]
+    others: Mapping[str, Evaluated] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The three figures by name."""
-        return {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        """The three figures by name, and loss and accuracy of the others."""
+        own = {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        for name, other in self.others.items():
+            own |= {f"loss_{name}": other.loss, f"accuracy_{name}": other.accuracy}
+        return own
 
 
 @torch.no_grad()

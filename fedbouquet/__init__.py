@@ -4,7 +4,7 @@ from app.federation import Federation, open_federation
 from app.registry import Method, Registry, registry
 from app.settings import Settings, parse_run_config
 from clients.objectives import CrossEntropy, FedProx, Objective
-from clients.trainers import ClientRound, Outcome, Trainer
+from clients.trainers import Around, ClientRound, Outcome, Trainer
 from models.errors import BouquetError
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.mean import WeightedMean
@@ -18,6 +18,7 @@ from strategies.transport.client_grid import ClientGrid
 
 __all__ = [
     "Aggregation",
+    "Around",
     "BouquetError",
     "ClientGrid",
     "ClientRound",

@@ -2,7 +2,8 @@
 
 Two forms travel. *Stock*: an ``ArrayRecord`` with one entry an array, as Flower's own strategies
 and ClientApps expect. *Flat*: one two-dimensional buffer (clients x numbers) in schema order,
-because on real nodes every array of a record is an HTTP object of its own.
+because on real nodes every array of a record is an HTTP object of its own. A mask
+(`models.payloads.masked`) is a second buffer, of bits.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from flwr.app import Array, ArrayRecord
 
 from models.decoding import check_volume, read_array
 from models.errors import ClientError
+from models.payloads.masked import is_masked, numbers_schema, packed, read_bits
 from models.schema import Fact, NamedArrays, Schema, Vector
 from models.sparse import decode, encode, encoded_bytes
 
@@ -23,6 +25,7 @@ WireDtype = Literal["float32", "float16", "bfloat16"]
 _FLAT = "flat"
 _BLOB = "blob"
 _SPARSE = "sparse"
+_MASK = "mask"
 _BFLOAT16 = "bfloat16-bits"
 
 
@@ -94,8 +97,13 @@ def to_wire(arrays: Sequence[NamedArrays], wire: WireDtype = "float32") -> Array
     """Write arrays of one schema: as one flat buffer, or sparse where the schema says so.
 
     A schema with the fact ``sparse`` holds mostly zeros; only the others travel, as float32 with
-    their places (`models.sparse`).
+    their places (`models.sparse`). Of masked arrays the masks travel as bits.
     """
+    if is_masked(arrays[0].schema):
+        half = arrays[0].schema.size // 2
+        record = to_flat([a.vector[:half] for a in arrays], wire)
+        record[_MASK] = Array(np.stack([packed(a.vector[half:]) for a in arrays]))
+        return record
     if not arrays[0].schema.facts.get("sparse"):
         return to_flat([a.vector for a in arrays], wire)
     pieces = [encode(a.vector, a.vector != 0) for a in arrays]
@@ -106,6 +114,8 @@ def to_wire(arrays: Sequence[NamedArrays], wire: WireDtype = "float32") -> Array
 
 def from_wire(record: ArrayRecord, schema: Schema, rows: int) -> npt.NDArray[np.floating]:
     """Read `to_wire`'s record back; raises as `from_flat`."""
+    if is_masked(schema):
+        return _from_masked(record, schema, rows)
     if not schema.facts.get("sparse"):
         return from_flat(record, schema, rows)
     check_volume(record.values(), rows * schema.size, 1)
@@ -126,11 +136,27 @@ def from_wire(record: ArrayRecord, schema: Schema, rows: int) -> npt.NDArray[np.
     return out
 
 
+def _from_masked(record: ArrayRecord, schema: Schema, rows: int) -> npt.NDArray[np.floating]:
+    check_volume(record.values(), rows * schema.size, 2)
+    if _MASK not in record:
+        raise ClientError("keys", f"expected numbers and a mask, found {sorted(record)[:3]}")
+    numbers = numbers_schema(schema)
+    flat = ArrayRecord({key: array for key, array in record.items() if key != _MASK})
+    shape = (rows, (numbers.size + 7) // 8)
+    bits = read_array(_MASK, record[_MASK], shape, ("uint8",))
+    mask = read_bits(bits, numbers.size).astype(schema.dtype)
+    return np.concatenate([from_flat(flat, numbers, rows), mask], axis=1)
+
+
 def wire_bytes(arrays: NamedArrays, wire: WireDtype) -> int:
     """Return how many bytes the numbers of one payload travel as, places included."""
     if arrays.schema.facts.get("sparse"):
         return encoded_bytes(arrays.schema.size, int(np.count_nonzero(arrays.vector)))
-    return arrays.schema.size * (4 if wire == "float32" else 2)
+    each = 4 if wire == "float32" else 2
+    if is_masked(arrays.schema):
+        numbers = arrays.schema.size // 2
+        return numbers * each + (numbers + 7) // 8
+    return arrays.schema.size * each
 
 
 def to_flat(vectors: Sequence[Vector], wire: WireDtype = "float32") -> ArrayRecord:

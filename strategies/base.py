@@ -82,11 +82,6 @@ class Strategy(FlowerInterface):
         return self.model
 
     @property
-    def gives_global_model(self) -> bool:
-        """Whether there is a global model to test and export."""
-        return self.has_global_model
-
-    @property
     def changes(self) -> BaseChanges | None:
         """What the method has changed in the frozen base; None if it never does."""
         return None
@@ -95,6 +90,11 @@ class Strategy(FlowerInterface):
     def base_version(self) -> int:
         """The version of the frozen base that `arrays` belong to; 0 = as it was loaded."""
         return 0
+
+    @property
+    def serves_all(self) -> bool:
+        """Whether there is a global model, to test on the server and to export."""
+        return self.has_global_model
 
     @property
     def takes_ranks(self) -> bool:
@@ -220,11 +220,6 @@ class Wrapper(Strategy):
         return self.linear and self.inner.is_linear
 
     @property
-    def gives_global_model(self) -> bool:
-        """Not where what it wraps leaves every client a model of its own."""
-        return self.has_global_model and self.inner.gives_global_model
-
-    @property
     def changes(self) -> BaseChanges | None:
         """The inner strategy's."""
         return self.inner.changes
@@ -233,6 +228,11 @@ class Wrapper(Strategy):
     def base_version(self) -> int:
         """The inner strategy's."""
         return self.inner.base_version
+
+    @property
+    def serves_all(self) -> bool:
+        """Where neither it nor what it wraps leaves parts with the clients."""
+        return self.has_global_model and self.inner.serves_all
 
     @property
     def takes_ranks(self) -> bool:

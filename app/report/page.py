@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.report.client_table import client_table, side
+from app.report.gains import SHARED, comparisons
 from app.report.markup import Child, Html, element, escape, join, table
 from app.report.page_style import STYLE
-from app.report.record import ClientRow, Finding, RunRecord, safe
+from app.report.record import Finding, RunRecord, safe
 from app.report.scores import (
     Score,
     baseline_words,
@@ -34,7 +36,6 @@ from app.report.wording import (
     size,
 )  # fmt: skip
 
-_ROWS_SHOWN_OPEN = 50
 _MOST_LISTED = 500
 # The browser itself then keeps the page from loading or running anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -67,7 +68,7 @@ def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
         _scores(record),
         element("h2", "Pictures"),
         *(_figure(picture) for picture in pictures),
-        _clients(record),
+        client_table(record),
         _refused(record),
         _remarks(record),
         _configuration(record),
@@ -109,6 +110,11 @@ def _tiles(record: RunRecord) -> Html:
         score = known.get(key)
         if score is not None and score.after is not None:
             tiles.append(_tile(name, percent(score.after), _gain(score, " over base")))
+    personal = next((c for c in comparisons(record) if c.name == SHARED), None)
+    if personal is not None:
+        gain = personal.mean_gain
+        value = element("span", points(gain), class_=side(gain))
+        tiles.append(_tile("Personalisation", value, "client mean, over the shared model"))
     tiles += [_tile_over(record, name) for name in record.baselines]
     moved = f"{size(spent.bytes_up)} up, {size(spent.bytes_down)} down"
     tiles.append(_tile("Bytes moved", size(spent.bytes_up + spent.bytes_down), moved))
@@ -121,7 +127,7 @@ def _tiles(record: RunRecord) -> Html:
     return element("div", *tiles, class_="tiles")
 
 
-def _tile(name: str, value: str, note: Child) -> Html:
+def _tile(name: str, value: Child, note: Child) -> Html:
     return element(
         "div",
         element("div", name, class_="name"),
@@ -139,7 +145,7 @@ def _tile_over(record: RunRecord, baseline: str) -> Html:
     own, reached = score_after(record, key), score_after(other, key)
     gain = None if own is None or reached is None else own - reached
     where = "server" if key == "accuracy" else "client mean"
-    value = element("span", points(gain), class_=_side(gain)) if gain is not None else UNKNOWN
+    value = element("span", points(gain), class_=side(gain)) if gain is not None else UNKNOWN
     note = f"{where}, which reached {percent(reached)}"
     return element(
         "div",
@@ -156,12 +162,8 @@ def _gain(score: Score, after: str = "") -> Html:
     text = points(score.change) if score.unit == "percent" else difference(score.change)
     # Less loss is better; a spread is neither good nor bad by itself.
     better = -score.change if score.key == "loss" else score.change
-    side = "" if score.key == "client_accuracy_std" else _side(better)
-    return join(element("span", text, class_=side) if side else text, after)
-
-
-def _side(gain: float | None) -> str:
-    return "muted" if not gain else ("good" if gain > 0 else "bad")
+    look = "" if score.key == "client_accuracy_std" else side(better)
+    return join(element("span", text, class_=look) if look else text, after)
 
 
 def _scores(record: RunRecord) -> Html | None:
@@ -188,50 +190,6 @@ def _figure(picture: Picture) -> Html:
     image = element("img", src=source, alt=picture.description, loading="lazy")
     caption = element("figcaption", picture.caption) if picture.caption else None
     return element("figure", image, caption, id=picture.name)
-
-
-def _clients(record: RunRecord) -> Html | None:
-    if not record.clients:
-        return None
-    columns: Mapping[str, list[Child]] = {
-        "Node": [row.node for row in record.clients],
-        "Concept": [row.concept for row in record.clients],
-        "Model": [row.model for row in record.clients],
-    }
-    extra = {name: cells for name, cells in columns.items() if any(cells)}
-    absent = record.uneven and any(row.last_round is not None for row in record.clients)
-    last = max((line.number for line in record.rounds), default=0) if absent else None
-    seen = ["Last round", "Staleness"] if absent else []
-    head = ["Client", *extra, "Examples", "Test", "Rounds", *seen, "Before", "After", "Change",
-            "Up", "Down", "Refused"]  # fmt: skip
-    rows: list[list[Child]] = [
-        [row.client, *(cells[place] for cells in extra.values()), *_cells(row, last)]
-        for place, row in enumerate(record.clients)
-    ]
-    built = table(head, rows, numeric_from=1 + len(extra))
-    if len(rows) <= _ROWS_SHOWN_OPEN:
-        return join(element("h2", "Clients"), built)
-    summary = element("summary", f"All {counted(len(rows), 'client')}")
-    return join(element("h2", "Clients"), element("details", summary, built))
-
-
-def _cells(row: ClientRow, last: int | None) -> list[Child]:
-    """Write a client's numbers; with the run's `last` round also when it took part last."""
-    seen: list[Child] = []
-    if last is not None:
-        never = "never" if row.rounds == 0 else UNKNOWN
-        seen = (
-            [never, UNKNOWN]
-            if row.last_round is None
-            else [count(row.last_round), count(last - row.last_round)]
-        )
-    change = None if row.before is None or row.after is None else row.after - row.before
-    written = element("span", points(change), class_=_side(change)) if change else points(change)
-    return [
-        count(row.examples), count(row.test_examples), count(row.rounds), *seen,
-        percent(row.before), percent(row.after), written, size(row.bytes_up), size(row.bytes_down),
-        count(row.rejected),
-    ]  # fmt: skip
 
 
 def _refused(record: RunRecord) -> Html:

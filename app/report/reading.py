@@ -190,6 +190,7 @@ def _client(row: Mapping[str, str | None]) -> ClientRow:
         bytes_up=_whole(row.get("bytes_up")),
         bytes_down=_whole(row.get("bytes_down")),
         rejected=_whole(row.get("rejected")),
+        shared=_number(row.get("accuracy_shared")),
     )
 
 

@@ -25,6 +25,10 @@ SCORES = (
     "client_accuracy_worst_decile",
     "client_loss_mean",
     "client_macro_f1_mean",
+    "client_accuracy_shared_mean",
+    "client_loss_shared_mean",
+    "client_accuracy_before_aggregation_mean",
+    "client_loss_before_aggregation_mean",
 )
 """Names of the numbers that a line of ``metrics.jsonl`` may hold or leave null."""
 
@@ -89,6 +93,7 @@ class ClientRow:
     bytes_up: int | None
     bytes_down: int | None
     rejected: int | None
+    shared: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ _ROWS: tuple[tuple[str, str, Unit], ...] = (
     ("client_accuracy_median", "Clients: median accuracy", "percent"),
     ("client_accuracy_worst_decile", "Clients: worst decile", "percent"),
     ("client_accuracy_worst", "Clients: worst client", "percent"),
+    ("client_accuracy_shared_mean", "Clients: mean with the shared model", "percent"),
+    ("client_accuracy_before_aggregation_mean", "Clients: mean before aggregation", "percent"),
     ("client_accuracy_std", "Clients: standard deviation", "percent"),
 )
 

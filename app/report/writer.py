@@ -12,6 +12,7 @@ from app.report.page import Picture, build_page
 from app.report.plots import style
 from app.report.plots.clients import client_figure
 from app.report.plots.curves import communication_figure, learning_figure
+from app.report.plots.gain import gain_figure, gain_words
 from app.report.plots.groups import group_figure
 from app.report.plots.method import method_figure, method_words
 from app.report.plots.participation import participation_caption, participation_figure
@@ -71,6 +72,9 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
         f"Accuracy of each client before and after; mean after {mean}",
         "Each client is scored on its own held-out examples, with the model that it would use.",
     )
+    gain = gain_figure(record)
+    if gain is not None:
+        yield ("gain", gain, *gain_words(record))
     shared = len(record.label_counts)
     missing = record.size - shared
     told = f"{counted(missing, 'client')} of {record.size:,} did not share label counts."

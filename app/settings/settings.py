@@ -108,6 +108,9 @@ class Settings(BaseModel):
     optimizer_args: Arguments = _key("", "Options of the optimizer: momentum=0.9.")
     device: Device = _key("auto", "Where clients compute: auto, cpu, cuda, cuda:N or mps.")
     threads: int = _key(0, "Threads a worker; 0 takes the CPUs given to it.", ge=0, le=1024)
+    personalise_epochs: int = _key(
+        0, "Epochs of a client's own before it is evaluated; nothing of them is kept.", ge=0
+    )
     evaluate_every: int = _key(1, "Evaluate every so many rounds; 0 only the last.", ge=0)
     quorum: int = _key(1, "Fewest clients that must answer for a round to count.", ge=1)
     round_timeout: float = _key(3600.0, "Seconds until a round closes without the rest.", gt=0)

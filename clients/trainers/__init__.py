@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetero.fedkd import FedKDTrainer
@@ -10,6 +11,9 @@ from clients.trainers.hetero.shared_head import SharedHeadTrainer
 from clients.trainers.hetlora import HetLoRATrainer
 from clients.trainers.lora.pfedlora import PFedLoRATrainer
 from clients.trainers.partial import Partial
+from clients.trainers.personal.ditto import DittoTrainer
+from clients.trainers.personal.fedcac import FedCACTrainer
+from clients.trainers.personal.fedrep import FedRepTrainer
 from clients.trainers.sparse import Sparse
 
 TRAINERS: dict[str, type[Trainer]] = {
@@ -22,10 +26,14 @@ TRAINERS: dict[str, type[Trainer]] = {
     "shared-head": SharedHeadTrainer,
     "fml": FMLTrainer,
     "fedkd": FedKDTrainer,
+    "ditto": DittoTrainer,
+    "fedrep": FedRepTrainer,
+    "fedcac": FedCACTrainer,
 }
 
 __all__ = [
     "TRAINERS",
+    "Around",
     "ClientRound",
     "FMLTrainer",
     "FedKDTrainer",

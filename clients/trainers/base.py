@@ -149,3 +149,12 @@ class Trainer(BaseModel):
         if start.schema.hash == schema.hash:
             return start
         return resized(start, with_rank(start.schema, rank_of(schema), "proportional"))
+
+    def others_of(self, work: ClientRound) -> Mapping[str, NamedArrays]:
+        """Return further adapters that are evaluated beside `model_of`'s, by name.
+
+        A client's metrics then hold ``accuracy_<name>`` and ``loss_<name>``. The server
+        summarises ``shared``, what the client would use without a model of its own, and
+        ``before_aggregation``, what it had trained before the server mixed it with others.
+        """
+        return {}

@@ -7,15 +7,14 @@ the client's node (`clients.trainers.partial`).
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 from models.errors import BouquetError
 from models.schema import NamedArrays, Schema
 from strategies import base
 from strategies.fedavg import FedAvg
-from strategies.rounds.context import Instruction, RoundContext
-
-_TOLD = {"trainer": "partial"}
+from strategies.rounds.context import Instruction, RoundContext, Scalar
 
 
 class PersonalParts(base.Wrapper):
@@ -23,6 +22,11 @@ class PersonalParts(base.Wrapper):
 
     has_global_model: ClassVar[bool] = False
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
+
+    @property
+    def half(self) -> Mapping[str, Scalar]:
+        """The client half and its options; by default both parts are trained together."""
+        return {"trainer": "partial"}
 
     @abstractmethod
     def shared(self, arrays: NamedArrays) -> Schema:
@@ -46,8 +50,8 @@ class PersonalParts(base.Wrapper):
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Send what is shared; what is not sent is the client's."""
-        return super().instruct(client, context).also(_TOLD)
+        return super().instruct(client, context).also(self.half)
 
     def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
         """Evaluate what is shared with the client's own part."""
-        return super().instruct_evaluation(client, context).also(_TOLD)
+        return super().instruct_evaluation(client, context).also(self.half)

@@ -62,11 +62,13 @@ class RoundRecord:
         """Return the object written to ``metrics.jsonl``."""
         server = {k: self.server_metrics.get(k) for k in ("loss", "accuracy", "macro_f1")}
         clients = {k: self.client_metrics.get(k) for k in CLIENT_SUMMARY}
+        others = {k: v for k, v in self.client_metrics.items() if k not in clients}
         return {
             "round": self.round,
             "train_loss": self.train_loss,
             **server,
             **clients,
+            **others,
             "groups": {c: dict(v) for c, v in self.groups.items()},
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
@@ -83,7 +85,8 @@ class RoundRecord:
         """Read the scores of a line of ``metrics.jsonl`` back."""
         raw = json.loads(line)
         server = {k: raw[k] for k in ("loss", "accuracy", "macro_f1") if raw[k] is not None}
-        clients = {k: raw[k] for k in CLIENT_SUMMARY if raw[k] is not None}
+        names = (*CLIENT_SUMMARY, *OTHER_SUMMARY)
+        clients = {k: raw[k] for k in names if raw.get(k) is not None}
         return cls(raw["round"], raw["train_loss"], server, clients)
 
 
@@ -96,6 +99,12 @@ CLIENT_SUMMARY = (
     "client_loss_mean",
     "client_macro_f1_mean",
 )
+OTHER_MODELS = ("shared", "before_aggregation")
+"""Models that clients may be evaluated with beside the one they use (`clients.trainers.base`)."""
+OTHER_SUMMARY = tuple(
+    f"client_{figure}_{model}_mean" for model in OTHER_MODELS for figure in ("accuracy", "loss")
+)
+"""Further names, in a line of ``metrics.jsonl`` only where a client knows them."""
 
 
 def summarise_clients(replies: Mapping[str, Reply]) -> dict[str, float]:
@@ -116,7 +125,8 @@ def summarise_clients(replies: Mapping[str, Reply]) -> dict[str, float]:
         "client_accuracy_worst": float(accuracy[0]),
         "client_accuracy_worst_decile": float(accuracy[:tenth].mean()),
     }
-    for name in ("loss", "macro_f1"):
+    others = [f"{figure}_{model}" for model in OTHER_MODELS for figure in ("accuracy", "loss")]
+    for name in ("loss", "macro_f1", *others):
         values = [r.metrics[name] for r in scored if name in r.metrics]
         if values:
             summary[f"client_{name}_mean"] = float(np.mean(values))
@@ -153,6 +163,7 @@ class ClientAccount:
     last_round: int = 0
     accuracy_before: float | None = None
     accuracy_after: float | None = None
+    accuracy_shared: float | None = None
     bytes_up: int = 0
     bytes_down: int = 0
     rejected: int = 0
@@ -187,3 +198,4 @@ class Ledger:
             self.of(reply.client).accuracy_before = accuracy
         else:
             self.of(reply.client).accuracy_after = accuracy
+            self.of(reply.client).accuracy_shared = reply.metrics.get("accuracy_shared")

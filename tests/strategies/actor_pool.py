@@ -14,7 +14,8 @@ from fedbouquet.testing import LocalGrid
 from models.messages import PackHeader, pack_results
 from models.results import ClientResult
 from strategies.transport.client_grid import ClientGrid
-from strategies.transport.hello import Preparation, Registrar
+from strategies.transport.hello import Registrar
+from strategies.transport.preparation import Preparation
 
 
 class ActorPool(LocalGrid):

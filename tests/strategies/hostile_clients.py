@@ -20,7 +20,8 @@ from strategies.rounds.loop import LoopOptions, RoundLoop
 from strategies.rounds.record import RoundRecord
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.exchange import Exchange
-from strategies.transport.hello import Preparation, Registrar
+from strategies.transport.hello import Registrar
+from strategies.transport.preparation import Preparation
 from strategies.transport.screening import Gate, NormRule
 from strategies.transport.stock import StockExchange
 

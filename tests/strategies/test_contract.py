@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from app.registry import BASELINES, registry
+from models.payloads.masked import is_masked, masked, numbers_schema
 from models.schema import NamedArrays, Schema
 from strategies.base import Strategy
 from strategies.rounds.context import RoundContext, Update
@@ -54,6 +55,17 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
     "fedper adapter > fedopt": lambda: registry().compose(
         ("fedper", "fedopt"), {"fedper": {"personal": "adapter"}}
     ),
+    "fedrep adapter > fedopt": lambda: registry().compose(
+        ("fedrep", "fedopt"), {"fedrep": {"personal": "adapter"}}
+    ),
+    "ditto > ffa-lora": lambda: registry().compose(("ditto", "ffa-lora"), {}),
+    "ditto > flexlora": lambda: registry().compose(("ditto", "flexlora"), {}),
+    "fedcac present > fedopt": lambda: registry().compose(
+        ("fedcac", "fedopt"), {"fedcac": {"candidates": "present", "beta": 3}}
+    ),
+    "fedcac > fedstale": lambda: registry().compose(("fedcac", "fedstale"), {}),
+    "fedcac > ffa-lora": lambda: registry().compose(("fedcac", "ffa-lora"), {}),
+    "fedopt > fedcac": lambda: registry().compose(("fedopt", "fedcac"), {}),
     "fedopt > fedopt > fedavg": lambda: registry().compose(("fedopt", "fedopt", "fedavg"), {}),
 }
 EVERY = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
@@ -85,12 +97,16 @@ def asked_for(strategy: Strategy, item: Update, where: RoundContext) -> Update:
     What is no part of an adapter is filled with its numbers.
     """
     told = strategy.instruct(item.client, where)
-    wanted, own = told.reply or told.arrays.schema, item.arrays
-    parts = [
-        own[s.key].reshape(-1) if s.key in own else np.resize(own.vector, s.size)
-        for s in wanted.arrays
-    ]
-    return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
+    wanted = told.reply or told.arrays.schema
+    if not is_masked(wanted):
+        own = item.arrays
+        parts = [
+            own[s.key].reshape(-1) if s.key in own else np.resize(own.vector, s.size)
+            for s in wanted.arrays
+        ]
+        return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
+    numbers = item.arrays.only(numbers_schema(wanted))
+    return replace(item, arrays=masked(numbers, numbers.vector > 0))
 
 
 def step(strategy: Strategy, streams: Sequence[Sequence[Update]], server_round: int = 1) -> None:

@@ -12,7 +12,8 @@ from flwr.clientapp import ClientApp
 
 from fedbouquet.testing import LocalGrid
 from models.messages import HELLO
-from strategies.transport.hello import Preparation, Registrar
+from strategies.transport.hello import Registrar
+from strategies.transport.preparation import Preparation
 
 _PLAN = Preparation(plan="{}", plan_hash="plan", base="base")
 

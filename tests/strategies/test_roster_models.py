@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from strategies.transport.greeting import Greeting, read_greeting
-from strategies.transport.hello import OtherBase, Preparation
+from strategies.transport.preparation import OtherBase, Preparation
 from strategies.transport.roster import Client, Node, Roster
 
 TWO = (("small", "f-small"), ("run", "f-run"))

@@ -22,6 +22,8 @@ _LEAST_SPAN = 0.02
 _HEIGHT = 3.4
 _WORDS: Mapping[str, tuple[str, str]] = {
     ERROR: ("Aggregation error", "What is lost of the exact mean product"),
+    "collaborators": ("Collaborators", "Mean number of clients that share critical numbers"),
+    "threshold": ("Threshold", "Least overlap of critical numbers for collaboration"),
     "beta": ("beta", "Weight of remembered updates"),
     "rank": ("Rank", "Of the adapter that travels"),
 }

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from models.errors import ClientError
+from models.payloads.masked import is_masked, mask_of, masked, numbers_of
 from models.schema import NamedArrays, Vector
 from strategies.transport.roster import natural_key
 
@@ -56,6 +57,7 @@ def update_norm(arrays: NamedArrays, start: NamedArrays | None) -> float:
         ``nonfinite``: numbers that are NaN, infinite or too large to be squared, with the first key
         and their count.
     """
+    arrays = numbers_of(arrays)
     vector = arrays.vector
     origin = start.vector if start is not None and start.schema == arrays.schema else None
     square = _square(vector, origin, vector.dtype)
@@ -89,7 +91,9 @@ def _square(vector: Vector, origin: Vector | None, dtype: np.dtype[np.generic]) 
 
 
 def clipped(arrays: NamedArrays, start: NamedArrays | None, scale: float) -> NamedArrays:
-    """Return `arrays` with the change from `start` multiplied by `scale`."""
+    """Return `arrays` with the change from `start` multiplied by `scale`; a mask stays."""
+    if is_masked(arrays.schema):
+        return masked(clipped(numbers_of(arrays), start, scale), mask_of(arrays))
     vector = arrays.vector.astype(np.float64)
     if start is None or start.schema != arrays.schema:
         return arrays.replace(vector * scale)

@@ -66,7 +66,7 @@ def test_omega_has_one_shape_and_is_averaged_by_examples() -> None:
     assert not {"base", "scaling", "head"} & told.arrays.schema.facts.keys()
     one_round(strategy, {"c-0": (np.full(14, 1.0), 10), "c-1": (np.full(14, 5.0), 30)})
     np.testing.assert_array_equal(strategy.arrays.vector, np.full(14, 4.0, np.float32))
-    assert not strategy.gives_global_model
+    assert not strategy.serves_all
 
 
 def test_the_first_omega_belongs_to_the_run() -> None:
@@ -99,7 +99,7 @@ def test_the_common_model_keeps_its_own_keys_on_the_server(name: str, mean: floa
     size = first().schema.size
     one_round(strategy, {"c-0": (np.full(size, 1.0), 10), "c-1": (np.full(size, 5.0), 30)})
     np.testing.assert_array_equal(strategy.model[f"{HEAD}.bias"], np.full(3, mean, np.float32))
-    assert strategy.gives_global_model
+    assert strategy.serves_all
 
 
 def test_a_head_without_a_matrix_shares_nothing() -> None:
@@ -127,8 +127,8 @@ def test_who_takes_models_of_the_clients_own() -> None:
 
 def test_around_personal_parts_there_is_no_global_model_either() -> None:
     for names in (("fedopt", "fedper"), ("fedopt", "pfedlora")):
-        assert not registry().compose(names, {}).gives_global_model
-    assert registry().compose(("fedopt", "fml"), {}).gives_global_model
+        assert not registry().compose(names, {}).serves_all
+    assert registry().compose(("fedopt", "fml"), {}).serves_all
 
 
 def test_local_sends_nothing_to_a_client_with_another_model() -> None:

@@ -1,0 +1,1 @@
+"""Pure rules in which every client gets a model of its own."""
