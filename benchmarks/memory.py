@@ -29,7 +29,7 @@ def run(clients: int) -> float:
     from models.results import ClientResult
     from models.schema import ArraySpec, NamedArrays, Schema
     from strategies.transport.hello import Registrar
-from strategies.transport.preparation import Preparation
+    from strategies.transport.preparation import Preparation
 
     schema = Schema((ArraySpec("w", (NUMBERS,)),), {})
     app = ClientApp()
