@@ -183,7 +183,12 @@ def test_a_plain_flower_evaluation_fine_tunes_too(base: Config) -> None:
 
         session, _ = plain_session({"partition-id": 0, "num-partitions": 1}, config)
         told = ConfigRecord({"server-round": 1})
-        content = RecordDict({"arrays": to_stock(session.initial), "config": told})
+        content = RecordDict(
+            {
+                "arrays": to_stock(session._bases.built(session._bases.name({})).initial),
+                "config": told,
+            }
+        )
         (reply,) = grid.send_and_receive([Message(content, 1000, "evaluate")])
         losses[epochs] = dict(next(iter(reply.content.metric_records.values())))
     assert "loss_shared" not in losses[0]
