@@ -18,6 +18,9 @@ from clients.trainers import TRAINERS, Trainer
 from models.adapters import ADAPTERS, adapter_errors, option_errors
 from models.errors import ConfigurationError, nearest
 from strategies.base import Strategy, Wrapper
+from strategies.clusters.adaptive_clusters import AdaptiveClusters
+from strategies.clusters.cfl import CFL
+from strategies.clusters.ifca import IFCA
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.local import Local
@@ -94,6 +97,13 @@ BUILT_IN = (
     Method("cellm", CELLM, "Raje, 2024, https://arxiv.org/abs/2407.20557 (FLASC: 2406.05233)"),
     Method("lora-squeeze", LoRASqueeze, "Vulic et al., 2026, https://arxiv.org/abs/2602.10993"),
     Method("fedsa-lora", FedSALoRA, "Guo et al., ICLR 2025, https://arxiv.org/abs/2410.01463"),
+    Method("ifca", IFCA, "Ghosh et al., NeurIPS 2020, https://arxiv.org/abs/2006.04088"),
+    Method("cfl", CFL, "Sattler et al., 2019, https://arxiv.org/abs/1910.01991"),
+    Method(
+        "adaptive-clusters",
+        AdaptiveClusters,
+        "Yeganeh et al., 2022, https://arxiv.org/abs/2207.03448",
+    ),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}

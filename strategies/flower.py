@@ -71,6 +71,10 @@ class FlowerInterface(FlowerStrategy):
 
     @property
     @abstractmethod
+    def assignment(self) -> Mapping[str, int]: ...
+
+    @property
+    @abstractmethod
     def merged(self) -> Mapping[str, Delta]: ...
 
     @abstractmethod

@@ -39,6 +39,10 @@ class Hooks(Protocol):
         """Return numbers of the method's own."""
 
     @property
+    def assignment(self) -> Mapping[str, int]:
+        """The cluster of every client that has one."""
+
+    @property
     def merged(self) -> Mapping[str, Delta]:
         """What the last round merged into the frozen base."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
+from clients.trainers.clusters.ifca import IFCATrainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetlora import HetLoRATrainer
 from clients.trainers.partial import Partial
@@ -21,6 +22,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "ditto": DittoTrainer,
     "fedrep": FedRepTrainer,
     "fedcac": FedCACTrainer,
+    "ifca": IFCATrainer,
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "ClientRound",
     "Frozen",
     "HetLoRATrainer",
+    "IFCATrainer",
     "Outcome",
     "Partial",
     "Sparse",

@@ -19,7 +19,13 @@ from strategies.hooks import Hooks
 from strategies.participation import Participation
 from strategies.rounds.context import EVERYBODY, RoundContext
 from strategies.rounds.gathering import Gathering
-from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
+from strategies.rounds.record import (
+    Ledger,
+    RoundRecord,
+    summarise_clients,
+    summarise_clusters,
+    summarise_groups,
+)
 from strategies.transport.exchange import Action, Exchange, Finding, Rejection, Reply, Request
 
 Scalar = str | int | float | bool
@@ -277,6 +283,7 @@ class RoundLoop:
         server: Mapping[str, float] = {}
         remarks = list(record.remarks)
         rejected = list(record.rejected)
+        assignment = self.strategy.assignment
         if self._due(record.round):
             context = self._context(record.round)
             answers = self._ask("evaluate", list(context.roster.reachable), context)
@@ -295,6 +302,8 @@ class RoundLoop:
             server_metrics=dict(server),
             client_metrics=summarise_clients(replies),
             groups=summarise_groups(replies),
+            assignment=assignment,
+            clusters=summarise_clusters(replies, assignment),
             rejected=tuple(rejected),
             remarks=tuple(remarks),
         )
