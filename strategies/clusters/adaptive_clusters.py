@@ -12,8 +12,9 @@ then on each is trained by Reptile: some members k are drawn, and with eps_t fro
 where the bracket holds whatever the rule inside makes of the updates. Personalisation at evaluation
 is the run's own setting. With ``meta-start=1, meta-end=1`` this is plain averaging by cluster.
 
-The paper cuts at a distance (``threshold``), which depends on model and learning rate. Our default
-cuts at a share of the largest height (``normalised-threshold``), which does not.
+The paper cuts at a distance (``threshold``), which depends on model and learning rate. Two cuts of
+ours have no scale: at a share of the largest height (``normalised-threshold``), or, by default,
+where the groups' mean silhouette is largest.
 
 A client that was not there when clusters were made is sent w, trains as the others did then, and
 joins the cluster whose mean update is nearest; this update counts nowhere. Until then it uses w.
@@ -37,8 +38,8 @@ from strategies import base
 from strategies.aggregation.clusters.bipartition import cosine_similarity
 from strategies.aggregation.clusters.matching import kept_numbers
 from strategies.aggregation.clusters.trees import (
+    best_cut,
     cut,
-    cut_height,
     leaves,
     nearest_mean,
     ward_tree,
@@ -61,11 +62,14 @@ class AdaptiveClustersOptions(FeatureOptions):
         int, Field(ge=1, description="epochs before updates are compared")
     ] = 3
     threshold: Annotated[
-        float, Field(ge=0, description="distance of the cut; 0 = by normalised-threshold")
+        float, Field(ge=0, description="distance of the cut; 0 = by the other options")
     ] = 0.0
     normalised_threshold: Annotated[
-        float, Field(gt=0, le=1, description="height of the cut, of the tree's largest")
-    ] = 0.5
+        float, Field(ge=0, le=1, description="height of the cut, of the largest; 0 = by silhouette")
+    ] = 0.0
+    silhouette: Annotated[
+        float, Field(ge=0, lt=1, description="least mean silhouette for a cut to be made at all")
+    ] = 0.05
     singletons: Annotated[
         Literal["nearest", "distance-to-server", "stay"],
         Field(description="whom a client that is alone joins: see the documentation"),
@@ -197,10 +201,12 @@ class AdaptiveClusters(Clustered):
         if not vectors:
             return
         clients, rows = list(vectors), np.stack(list(vectors.values()))
-        tree = ward_tree(rows)
-        options = self.options
-        height = cut_height(tree, options.threshold, options.normalised_threshold)
-        groups = cut(tree, height)
+        tree, options = ward_tree(rows), self.options
+        groups, height = best_cut(tree, rows, options.silhouette)
+        if options.threshold or options.normalised_threshold:
+            largest = float(tree[-1, 2]) if len(tree) else 0.0
+            height = options.threshold or options.normalised_threshold * largest
+            groups = cut(tree, height)
         if options.singletons != "stay":
             groups = without_singletons(groups, rows, options.singletons)
         if worth_drawing(clients):

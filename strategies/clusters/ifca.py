@@ -12,10 +12,12 @@ variant: each client takes one step of rate gamma on all its examples, and
 
     theta_j <- theta_j - gamma/m sum_{i in S_j} grad F_i(theta_j),   m = all participants
 
-All begin differently, for if they were one function all clients would choose the same one, and
-with LoRA they are while B = 0. ``start='distinct'`` perturbs B and the head; ``start='random'``
-deals the clients out over the models in the first round. Either may begin badly: with ``restarts``
-several starts are tried one after the other, and the one with the least loss goes on.
+The models must begin apart: if they were one function all clients would choose the same one, and
+with LoRA they are while B = 0. ``start='updates'``, ours and the default: all train the common
+first model once, and k groups of updates (Ward's criterion) make the models. ``start='distinct'``
+perturbs B and the head; ``start='random'`` deals the clients out in the first round. These may
+begin badly: with ``restarts`` several starts are tried one after the other, and the one with the
+least loss goes on. A client that comes later, or changes, chooses like everybody.
 """
 
 from __future__ import annotations
@@ -35,24 +37,24 @@ from models.schema import NamedArrays
 from models.stacked import stack
 from strategies import base
 from strategies.aggregation.clusters.starts import dealt, perturbed
-from strategies.clusters.by_cluster import ByCluster
-from strategies.clusters.clustered import Clustered
+from strategies.aggregation.clusters.trees import groups_of, ward_tree
+from strategies.clusters.by_cluster import ByCluster, Measured
+from strategies.clusters.features import Features
+from strategies.clusters.restarts import Restarting, RestartOptions
 from strategies.rounds.context import Instruction, RoundContext, Update
 
 
-class IFCAOptions(base.Options):
+class IFCAOptions(RestartOptions):
     """Options of `IFCA`; k is `clusters`."""
 
     clusters: Annotated[int, Field(ge=1, le=99, description="k, the number of models")] = 2
     start: Annotated[
-        Literal["distinct", "random"],
-        Field(description="models that begin apart, or a first round with clients dealt out"),
-    ] = "distinct"
+        Literal["updates", "distinct", "random"],
+        Field(description="groups of first updates, perturbed models, or clients dealt out"),
+    ] = "updates"
     spread: Annotated[
         float, Field(gt=0, description="of distinct starts: noise over the numbers' own deviation")
-    ] = 0.1
-    restarts: Annotated[int, Field(ge=1, description="starts that are tried")] = 1
-    restart_rounds: Annotated[int, Field(ge=2, description="rounds that each start gets")] = 3
+    ] = 0.5
     averaging: Annotated[
         Literal["models", "gradients"],
         Field(description="average models, or one full-batch gradient a round"),
@@ -81,7 +83,7 @@ class Choices(ByCluster):
         self.losses.update(other.losses)
 
 
-class IFCA(Clustered):
+class IFCA(Restarting):
     """k models; each client trains the one of least loss."""
 
     about: ClassVar[str] = "k models, each client trains the one that fits its data best"
@@ -91,49 +93,42 @@ class IFCA(Clustered):
     def initialise(self, arrays: NamedArrays) -> None:
         """Open the models of the first start."""
         super().initialise(arrays)
-        self._try = 0
-        self._fresh = True
-        self._best: dict[int, base.Strategy] = {}
-        self._best_assignment: dict[str, int] = {}
-        self._best_loss = np.inf
-        self._loss: float | None = None
+        self._least_loss: float | None = None
         self._counts: Counter[int] = Counter()
+        self._dealt: Mapping[str, int] = {}
+        self._features: Features | None = None
         self._stacked: dict[tuple[int, ...], tuple[list[NamedArrays], NamedArrays]] = {}
-        self._begin_try()
 
-    def _begin_try(self, server_round: int = 0) -> None:
-        self.clusters, self._assignment, self._fresh = {}, {}, True
+    def open_start(self, server_round: int) -> None:
+        """Open k models, which begin apart where that is asked for."""
+        # The first model comes from the run's seed, and so does what is derived from it.
+        mark = hashlib.sha256(self._first.vector.tobytes()).hexdigest()
         for _ in range(self.options.clusters):
             cluster = self.add_cluster(server_round=server_round)
             if self.options.start == "distinct":
-                # The first model comes from the run's seed, and so does what is derived from it.
-                mark = hashlib.sha256(self._first.vector.tobytes()).hexdigest()
-                noise = derive_generator(0, "ifca", mark, cluster)
-                rule = self.clusters[cluster]
+                noise, rule = derive_generator(0, "ifca", mark, cluster), self.clusters[cluster]
                 rule.arrays = perturbed(rule.arrays, self.options.spread, noise)
 
-    # ---- a round -------------------------------------------------------------------------
+    # ---- what travels --------------------------------------------------------------------
 
-    def _dealt(self, context: RoundContext) -> Mapping[str, int]:
-        """Return who is dealt which model; empty where clients choose."""
-        if self.options.start != "random" or not self._fresh:
-            return {}
-        numbers = sorted(self.clusters)
-        places = dealt(context.available, len(numbers), context.seed, "ifca", "deal", self._try)
-        return {client: numbers[place] for client, place in places.items()}
+    @property
+    def _alike(self) -> bool:
+        """Whether all models are the first one still, so that there is nothing to choose."""
+        return self.fresh and self.options.start != "distinct"
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
-        """Send all models, to choose from; the one that was dealt, at a random start."""
-        cluster = self._dealt(context).get(client)
-        if cluster is not None:
-            told = self.clusters[cluster].instruct(client, self.view(cluster, context))
-            return self._all([told]) if self.options.averaging == "gradients" else told
-        return self._all([rule.instruct(client, context) for _, rule in self._numbered()])
+        """Send all models, to choose from; the first one alone while all are alike."""
+        if not self._alike:
+            return self._all([rule.instruct(client, context) for _, rule in self._numbered()])
+        told = self.inner.instruct(client, context)
+        return self._all([told]) if self.options.averaging == "gradients" else told
 
     def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
         """Send all models: the client evaluates the one of least loss on its train part."""
-        rules = [rule for _, rule in self._numbered()]
-        return self._all([rule.instruct_evaluation(client, context) for rule in rules])
+        if self._alike:
+            return self.inner.instruct_evaluation(client, context)
+        told = [rule.instruct_evaluation(client, context) for _, rule in self._numbered()]
+        return self._all(told)
 
     def _numbered(self) -> list[tuple[int, base.Strategy]]:
         return sorted(self.clusters.items())
@@ -144,33 +139,47 @@ class IFCA(Clustered):
         place = tuple(id(model) for model in models)
         if place not in self._stacked:  # the models stay beside it, so that their ids do
             self._stacked[place] = (models, stack(models))
-        inner = {k: v for k, v in first.config.items() if not k.startswith("trainer")}
-        options = {
+        half = {
             key.removeprefix("trainer."): value
             for key, value in first.config.items()
             if key.startswith("trainer.")
         }
-        inner |= {
-            "trainer": "ifca",
-            "trainer.then": first.config.get("trainer", "plain"),
-            "trainer.options": json.dumps(options),
-            "trainer.gradient": self.options.averaging == "gradients",
-        }
+        told_too = {k: v for k, v in first.config.items() if not k.startswith("trainer")}
         return Instruction(
-            self._stacked[place][1], inner, first.reply or first.arrays.schema, first.base_version
+            self._stacked[place][1],
+            told_too
+            | {
+                "trainer": "ifca",
+                "trainer.then": first.config.get("trainer", "plain"),
+                "trainer.options": json.dumps(half),
+                "trainer.gradient": self.options.averaging == "gradients",
+            },
+            first.reply or first.arrays.schema,
+            first.base_version,
         )
 
-    def begin(self, context: RoundContext) -> Choices:
-        """Open k aggregations."""
-        return Choices(self, context)
+    # ---- what comes back -----------------------------------------------------------------
+
+    def begin(self, context: RoundContext) -> Any:
+        """Open k aggregations; at a start by updates, keep these until they are grouped."""
+        if not self._alike:
+            return Choices(self, context)
+        if self.options.start == "random":
+            purpose = ("ifca", "deal", self.start_number)
+            clients, count = context.available, self.options.clusters
+            self._dealt = dealt(clients, count, context.seed, *purpose)
+            return Choices(self, context)
+        if self._features is None:
+            self._features = Features(self.options, self.arrays.schema, context.seed)
+        compare = self._features
+        return Measured(lambda update: compare.of(update.arrays, self.arrays), keep=True)
 
     def told(self, update: Update, context: RoundContext) -> int | None:
         """Return the model that was dealt or chosen; the one of before where nothing is said."""
-        cluster = self._dealt(context).get(update.client)
-        if cluster is not None:
-            return cluster
         numbers, said = sorted(self.clusters), update.metrics.get("cluster")
-        if said is not None and 0 <= said < len(numbers):
+        if self._alike and self.options.start == "random":
+            return numbers[self._dealt.get(update.client, 0)]
+        if said is not None and 0 <= said < len(numbers) and not self._alike:
             return numbers[int(said)]
         return self._assignment.get(update.client, numbers[0])
 
@@ -181,13 +190,28 @@ class IFCA(Clustered):
     def conclude(self, aggregation: Any, context: RoundContext) -> None:
         """Average within each model; go on to the next start when its time is over."""
         self._stacked = {}
+        if isinstance(aggregation, Measured):
+            aggregation = self._grouped(aggregation, context)
         self._counts = Counter(aggregation.told.values())
         super().conclude(aggregation, context)
-        if aggregation.told:
-            self._fresh = False
+        self.fresh = self.fresh and not aggregation.told
         losses = [aggregation.losses[c] for c in sorted(aggregation.losses)]
-        self._loss = float(np.mean(losses)) if losses else None
-        self._consider(context)
+        self._least_loss = float(np.mean(losses)) if losses else None
+        self.consider(self._least_loss, context)
+
+    def _grouped(self, measured: Measured, context: RoundContext) -> Choices:
+        """Give each of k groups of updates a model, by Ward's criterion."""
+        vectors, numbers = measured.in_order(context), sorted(self.clusters)
+        choices = Choices(self, context)
+        if vectors:
+            groups = groups_of(ward_tree(np.stack(list(vectors.values()))), len(numbers))
+            self._assignment = {
+                client: numbers[group] for client, group in zip(vectors, groups, strict=True)
+            }
+            self._views = None
+            for client in vectors:
+                choices.add(measured.updates[client])
+        return choices
 
     def conclude_in(self, cluster: int, aggregation: Any, context: RoundContext) -> None:
         """Take the mean; of gradients, only the share of the participants that chose it."""
@@ -199,63 +223,7 @@ class IFCA(Clustered):
             old = before.vector.astype(np.float64)
             rule.arrays = before.replace(old + share * (rule.arrays.vector - old))
 
-    def _consider(self, context: RoundContext) -> None:
-        """Keep the better of this start and the best before, and begin the next one."""
-        starts = self.options.restarts
-        due = context.round // self.options.restart_rounds
-        if starts == 1 or self._try >= starts or due <= self._try:
-            return
-        loss = np.inf if self._loss is None else self._loss
-        if not self._best or loss < self._best_loss:
-            self._best, self._best_assignment = self.clusters, self._assignment
-            self._best_loss = loss
-        self._try += 1
-        if self._try < starts:
-            self._begin_try(context.round)
-        else:
-            self.clusters, self._assignment = self._best, self._best_assignment
-            self._best, self._best_assignment = {}, {}
-
     def figures(self) -> Mapping[str, float]:
         """Return the mean of the least losses beside the rest."""
-        own = {} if self._loss is None else {"least_loss": self._loss}
+        own = {} if self._least_loss is None else {"least_loss": self._least_loss}
         return {**super().figures(), **own}
-
-    def forget(self, client: str, server_round: int) -> None:
-        """Drop the client from the best start so far, too."""
-        super().forget(client, server_round)
-        cluster = self._best_assignment.pop(client, None)
-        if cluster is not None and self._best and self._best is not self.clusters:
-            self._best[cluster].forget(client, server_round)
-
-    def saved(self, oldest: int) -> None:
-        """Tell the rules of the best start so far, too."""
-        super().saved(oldest)
-        for rule in self._best.values():
-            rule.saved(oldest)
-
-    def state(self) -> base.State:
-        """Return the models, and where the search for a start is."""
-        values: dict[str, base.Value] = {
-            "try": self._try,
-            "fresh": self._fresh,
-            "best": json.dumps(sorted(self._best)),
-            "best-assignment": json.dumps(self._best_assignment),
-            "best-loss": float(self._best_loss) if self._best else None,
-        }
-        found = base.State(values=values) | super().state()
-        for cluster, rule in self._best.items():
-            found |= rule.state().nested(f"best-{cluster}")
-        return found
-
-    def restore(self, state: base.State) -> None:
-        """Take all of it back."""
-        super().restore(state)
-        self._try, self._fresh = int(state.values["try"] or 0), bool(state.values["fresh"])
-        self._best_assignment = json.loads(str(state.values["best-assignment"]))
-        best = state.values["best-loss"]
-        self._best_loss = np.inf if best is None else float(best)
-        self._best = {}
-        for cluster in json.loads(str(state.values["best"])):
-            self._best[cluster] = self.instance(cluster)
-            self._best[cluster].restore(state.under(f"best-{cluster}"))
