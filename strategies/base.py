@@ -170,6 +170,9 @@ class Strategy(FlowerInterface):
         """Return the model that a client would use now."""
         return self.arrays
 
+    def heard(self, client: str, metrics: Mapping[str, float]) -> None:
+        """Hear what a client said when it was evaluated, in roster order."""
+
     @property
     def merged(self) -> Mapping[str, Delta]:
         """What the last round merged into the frozen base, by layer."""

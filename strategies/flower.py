@@ -73,6 +73,9 @@ class FlowerInterface(FlowerStrategy):
     @abstractmethod
     def assignment(self) -> Mapping[str, int]: ...
 
+    @abstractmethod
+    def heard(self, client: str, metrics: Mapping[str, float]) -> None: ...
+
     @property
     @abstractmethod
     def merged(self) -> Mapping[str, Delta]: ...

@@ -57,7 +57,7 @@ Float64 = npt.NDArray[np.float64]
 class AdaptiveClustersOptions(FeatureOptions):
     """Options of `AdaptiveClusters`."""
 
-    warmup_rounds: Annotated[int, Field(ge=0, description="rounds of one model for all")] = 3
+    warm_up_rounds: Annotated[int, Field(ge=0, description="rounds of one model for all")] = 3
     cluster_epochs: Annotated[
         int, Field(ge=1, description="epochs before updates are compared")
     ] = 3
@@ -69,7 +69,7 @@ class AdaptiveClustersOptions(FeatureOptions):
     ] = 0.0
     silhouette: Annotated[
         float, Field(ge=0, lt=1, description="least mean silhouette for a cut to be made at all")
-    ] = 0.05
+    ] = 0.35
     singletons: Annotated[
         Literal["nearest", "distance-to-server", "stay"],
         Field(description="whom a client that is alone joins: see the documentation"),
@@ -106,18 +106,18 @@ class AdaptiveClusters(Clustered):
     # ---- phases --------------------------------------------------------------------------
 
     def _warming_up(self, context: RoundContext) -> bool:
-        return not self.clusters and context.round <= self.options.warmup_rounds
+        return not self.clusters and context.round <= self.options.warm_up_rounds
 
     def _clustering(self, context: RoundContext) -> bool:
         """Say whether this is a clustering round; one in which nobody answered comes again."""
         if not self.clusters:
-            return context.round > self.options.warmup_rounds
+            return context.round > self.options.warm_up_rounds
         every = self.options.recluster_every
         return bool(every) and context.round - self._clustered >= every
 
     def _eps(self, context: RoundContext) -> float:
         """Return eps_t, linear over the rounds after the first clustering."""
-        first = self.options.warmup_rounds + 2
+        first = self.options.warm_up_rounds + 2
         done = (context.round - first) / max(1, context.num_rounds - first)
         done = min(1.0, max(0.0, done))
         return self.options.meta_start + done * (self.options.meta_end - self.options.meta_start)

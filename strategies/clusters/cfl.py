@@ -15,6 +15,9 @@ run, so that no scale is needed:
 
     ||mean_i dW_i|| < eps1 max_i ||dW_i||   and   max_i ||dW_i|| > eps2 (the largest one so far)
 
+At rest the updates of like clients are noise and cancel too, so that both parts must also stand
+apart: the mean silhouette of their unit updates is to be at least ``silhouette``.
+
 A client that comes later goes down the tree of splits, as in the paper: it is sent the model that
 was split, and its update joins the part to whose mean direction its angle is smaller (the paper
 keeps all updates and takes the nearest one). On its way it counts nowhere.
@@ -35,6 +38,7 @@ from models.lora.resize import resized
 from models.schema import NamedArrays, Vector
 from strategies import base
 from strategies.aggregation.clusters.bipartition import Norms, bipartition, cosine_similarity
+from strategies.aggregation.clusters.trees import separation, spaces_of
 from strategies.clusters.by_cluster import Collected
 from strategies.clusters.clustered import Clustered
 from strategies.clusters.drawing import Drawing, worth_drawing
@@ -42,7 +46,7 @@ from strategies.clusters.features import FeatureOptions, Features
 from strategies.rounds.context import Instruction, RoundContext, Update
 
 Float64 = npt.NDArray[np.float64]
-_EPS = {"absolute": (0.4, 1.6), "relative": (0.4, 0.1)}
+_EPS = {"absolute": (0.4, 1.6), "relative": (0.5, 0.1)}
 
 
 class CFLOptions(FeatureOptions):
@@ -52,11 +56,14 @@ class CFLOptions(FeatureOptions):
         Literal["absolute", "relative"], Field(description="norms as they are, or as shares")
     ] = "absolute"
     eps1: Annotated[
-        float, Field(ge=0, description="most of the mean update; 0 = 0.4, relative 0.4")
+        float, Field(ge=0, description="most of the mean update; 0 = 0.4, relative 0.5")
     ] = 0.0
     eps2: Annotated[
         float, Field(ge=0, description="least of the largest update; 0 = 1.6, relative 0.1")
     ] = 0.0
+    silhouette: Annotated[
+        float, Field(ge=0, lt=1, description="least of two parts, with relative criteria")
+    ] = 0.25
     min_round: Annotated[int, Field(ge=0, description="splits come after this round")] = 20
     participation: Annotated[
         float, Field(gt=0, le=1, description="share of a cluster that must have taken part")
@@ -211,6 +218,10 @@ class CFL(Clustered):
             return
         parts = bipartition(cosine_similarity(rows))
         unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+        if self.options.criteria == "relative":
+            sides = np.isin(np.arange(len(rows)), parts[1]).astype(np.int64)
+            if separation(spaces_of(unit), sides) < self.options.silhouette:
+                return
         model = self.clusters[cluster].arrays
         other = self.add_cluster(model, context.round)
         directions = np.stack([unit[part].mean(axis=0) for part in parts])

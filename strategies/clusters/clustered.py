@@ -73,6 +73,8 @@ class Clustered(base.Wrapper):
         self._assignment: dict[str, int] = {}
         self._next = 0
         self._moves = 0
+        # Who moved between two rounds of training: where what is known of it still lies.
+        self._left_behind: dict[str, int] = {}
         self._views: tuple[RoundContext, dict[int, RoundContext]] | None = None
 
     # ---- clusters ------------------------------------------------------------------------
@@ -115,21 +117,31 @@ class Clustered(base.Wrapper):
 
     def settle(self, told: Mapping[str, int], server_round: int) -> None:
         """Put clients into clusters; what a cluster knew of one that moves away is forgotten."""
-        for client, cluster in told.items():
-            before = self._assignment.get(client)
-            if before is not None and before != cluster:
+        merged = {**self._assignment, **told}
+        for client in [*self._left_behind, *(c for c in told if c not in self._left_behind)]:
+            before = self._left_behind.get(client, self._assignment.get(client))
+            if before is not None and before != merged.get(client):
                 self._moves += 1
                 if before in self.clusters:
                     self.clusters[before].forget(client, server_round)
-        merged = {**self._assignment, **told}
+        self._left_behind = {}
         self._assignment = {client: merged[client] for client in sorted(merged, key=natural_key)}
+        self._views = None
+
+    def note(self, client: str, cluster: int) -> None:
+        """Put a client into a cluster between two rounds; what follows from it does so later."""
+        before = self._assignment.get(client)
+        if before is not None:
+            self._left_behind.setdefault(client, before)
+        self._assignment[client] = cluster
         self._views = None
 
     def release(self, client: str, server_round: int) -> None:
         """Take a client out of its cluster, which forgets what it knew of it."""
         cluster = self._assignment.pop(client, None)
-        if cluster in self.clusters:
-            self.clusters[cluster].forget(client, server_round)
+        for place in {cluster, self._left_behind.pop(client, cluster)}:
+            if place in self.clusters:
+                self.clusters[place].forget(client, server_round)
         self._views = None
 
     def view(self, cluster: int | None, context: RoundContext) -> RoundContext:
@@ -242,6 +254,7 @@ class Clustered(base.Wrapper):
         values: dict[str, base.Value] = {
             "clusters": json.dumps(sorted(self.clusters)),
             "assignment": json.dumps(self._assignment),
+            "left-behind": json.dumps(self._left_behind),
             "next": self._next,
         }
         found = base.State(values=values) | super().state()
@@ -253,6 +266,7 @@ class Clustered(base.Wrapper):
         """Open the clusters again, each with its state."""
         super().restore(state)
         self._assignment = json.loads(str(state.values["assignment"]))
+        self._left_behind = json.loads(str(state.values["left-behind"]))
         self._next = int(state.values["next"] or 0)
         self.clusters = {}
         for cluster in json.loads(str(state.values["clusters"])):

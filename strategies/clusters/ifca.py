@@ -183,6 +183,12 @@ class IFCA(Restarting):
             return numbers[int(said)]
         return self._assignment.get(update.client, numbers[0])
 
+    def heard(self, client: str, metrics: Mapping[str, float]) -> None:
+        """Follow a client that chose another model when it was evaluated."""
+        numbers, said = sorted(self.clusters), metrics.get("cluster")
+        if said is not None and 0 <= said < len(numbers) and not self._alike:
+            self.note(client, numbers[int(said)])
+
     def weighed(self, update: Update) -> Update:
         """Count every client alike, unless its examples are to count."""
         return update if self.options.weights == "examples" else replace(update, weight=1.0)

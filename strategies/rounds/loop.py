@@ -283,7 +283,6 @@ class RoundLoop:
         server: Mapping[str, float] = {}
         remarks = list(record.remarks)
         rejected = list(record.rejected)
-        assignment = self.strategy.assignment
         if self._due(record.round):
             context = self._context(record.round)
             answers = self._ask("evaluate", list(context.roster.reachable), context)
@@ -295,8 +294,10 @@ class RoundLoop:
                     replies[item.client] = item
                     remarks += item.remarks
                     self.ledger.evaluated(item, record.round)
+                    self.strategy.heard(item.client, item.metrics)
             if self._evaluate_server is not None:
                 server = self._evaluate_server(record.round, self.strategy.model)
+        assignment = self.strategy.assignment
         return replace(
             record,
             server_metrics=dict(server),

@@ -71,9 +71,9 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
             (("ifca", "fedstale", "fedit"), {"start": "random"}),
             (("ifca", "fedopt"), {"averaging": "gradients", "restarts": 2, "restart-rounds": 2}),
             (("cfl", "fedavg"), {"min-round": 0, "eps1": 1e9, "eps2": 1e-9}),
-            (("adaptive-clusters", "flexlora"), {"warmup-rounds": 0}),
-            (("adaptive-clusters", "fedopt"), {"warmup-rounds": 0, "threshold": 1e-9}),
-            (("adaptive-clusters", "fedstale"), {"warmup-rounds": 1, "feature": "product"}),
+            (("adaptive-clusters", "flexlora"), {"warm-up-rounds": 0}),
+            (("adaptive-clusters", "fedopt"), {"warm-up-rounds": 0, "threshold": 1e-9}),
+            (("adaptive-clusters", "fedstale"), {"warm-up-rounds": 1, "feature": "product"}),
         )
     },
     "fedopt > fedopt > fedavg": lambda: registry().compose(("fedopt", "fedopt", "fedavg"), {}),

@@ -8,10 +8,11 @@ train part, without dropout. What is done with the chosen model is another clien
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from models.errors import ClientError
@@ -28,6 +29,7 @@ class IFCATrainer(Trainer):
     gradient: Annotated[
         bool, Field(description="one step of SGD on all examples, whatever the recipe says")
     ] = False
+    _chosen: int = PrivateAttr(default=0)
 
     def train(self, work: ClientRound) -> Outcome:
         """Train the chosen model; say which it was, and its loss before."""
@@ -49,7 +51,12 @@ class IFCATrainer(Trainer):
         then = self._then()
         models = unstack(work.start)
         losses = self._losses(work, then) if len(work.part("train")) else [0.0]
-        return then.model_of(replace(work, start=models[losses.index(min(losses))]))
+        self._chosen = losses.index(min(losses))
+        return then.model_of(replace(work, start=models[self._chosen]))
+
+    def said_of(self, work: ClientRound) -> Mapping[str, float]:
+        """Say which model was evaluated."""
+        return {"cluster": float(self._chosen)}
 
     def _losses(self, work: ClientRound, then: Trainer) -> list[float]:
         from clients.training import evaluate

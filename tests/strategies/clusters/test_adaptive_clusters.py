@@ -32,7 +32,7 @@ def started(inner: Strategy | None = None, **options: object) -> AdaptiveCluster
 
 
 def test_warm_up_then_one_clustering_round_then_reptile() -> None:
-    strategy = started(warmup_rounds=2, clients_per_cluster=2, cluster_epochs=3)
+    strategy = started(warm_up_rounds=2, clients_per_cluster=2, cluster_epochs=3)
     for number in (1, 2):
         assert "local-epochs" not in strategy.instruct("c-0", context(number)).config
         assert len(play(strategy, CONCEPTS, context(number))) == 12
@@ -60,7 +60,7 @@ def test_warm_up_then_one_clustering_round_then_reptile() -> None:
 @pytest.mark.parametrize(("server_round", "eps"), [(3, 1.0), (6, 0.73), (9, 0.46)])
 def test_reptiles_step_falls_from_1_to_046(server_round: int, eps: float) -> None:
     """w_c + eps_t (sum n_k/n w_k - w_c); rounds 3 to 9 follow the clustering in round 2."""
-    strategy = started(warmup_rounds=1)
+    strategy = started(warm_up_rounds=1)
     for number in (1, 2):
         play(strategy, CONCEPTS, context(number, rounds=9))
     before = strategy.model_for("c-0").vector.astype(np.float64)
@@ -77,7 +77,7 @@ def test_reptiles_step_falls_from_1_to_046(server_round: int, eps: float) -> Non
 
 
 def test_a_cluster_may_begin_with_the_common_model() -> None:
-    strategy = started(warmup_rounds=1, cluster_start="global", sketch=16)
+    strategy = started(warm_up_rounds=1, cluster_start="global", sketch=16)
     for number in (1, 2):
         play(strategy, CONCEPTS, context(number))
     assert same_partition(strategy.assignment, CONCEPTS)
@@ -88,7 +88,7 @@ def test_a_cluster_may_begin_with_the_common_model() -> None:
 @pytest.mark.parametrize("feature", ["adapter", "product", "head"])
 @pytest.mark.parametrize("sketch", [0, 25])
 def test_concepts_are_found_in_every_feature(feature: str, sketch: int) -> None:
-    strategy = AdaptiveClusters(warmup_rounds=1, feature=feature, sketch=sketch)
+    strategy = AdaptiveClusters(warm_up_rounds=1, feature=feature, sketch=sketch)
     strategy.initialise(first_model())
     for number in (1, 2):
         play(strategy, CONCEPTS, context(number))
@@ -102,7 +102,7 @@ def test_concepts_are_found_in_every_feature(feature: str, sketch: int) -> None:
 def test_cuts_at_a_distance_and_at_a_share_of_the_height(
     options: dict[str, float], groups: int
 ) -> None:
-    strategy = started(warmup_rounds=0, **options)
+    strategy = started(warm_up_rounds=0, **options)
     play(strategy, CONCEPTS, context(1))
     assert len(set(strategy.assignment.values())) == groups
     drawn = strategy.drawing()
@@ -112,7 +112,7 @@ def test_cuts_at_a_distance_and_at_a_share_of_the_height(
 
 
 def test_a_late_joiner_uses_the_common_model_and_joins_by_its_first_update() -> None:
-    strategy = started(warmup_rounds=1)
+    strategy = started(warm_up_rounds=1)
     for number in (1, 2, 3):
         play(strategy, CONCEPTS, context(number, away=("c-10", "c-11")))
     np.testing.assert_array_equal(strategy.model_for("c-10").vector, strategy.arrays.vector)
@@ -130,7 +130,7 @@ def test_a_late_joiner_uses_the_common_model_and_joins_by_its_first_update() -> 
 
 
 def test_clients_are_followed_and_clusters_keep_their_numbers() -> None:
-    strategy = started(warmup_rounds=1, recluster_every=3)
+    strategy = started(warm_up_rounds=1, recluster_every=3)
     for number in (1, 2, 3, 4):
         play(strategy, CONCEPTS, context(number, rounds=20))
     before = dict(strategy.assignment)
@@ -154,7 +154,7 @@ def test_clients_are_followed_and_clusters_keep_their_numbers() -> None:
 
 
 def test_a_cluster_that_is_gone_leaves_its_absent_members_to_join_anew() -> None:
-    strategy = started(warmup_rounds=1, recluster_every=2)
+    strategy = started(warm_up_rounds=1, recluster_every=2)
     for number in (1, 2, 3):
         play(strategy, CONCEPTS, context(number, rounds=20))
     gone = strategy.assignment["c-2"]
@@ -167,7 +167,7 @@ def test_a_cluster_that_is_gone_leaves_its_absent_members_to_join_anew() -> None
 
 
 def test_an_empty_clustering_round_comes_again() -> None:
-    strategy = started(warmup_rounds=0)
+    strategy = started(warm_up_rounds=0)
     where = context(1)
     strategy.conclude(strategy.begin(where), where)
     assert strategy.clusters == {}
@@ -176,7 +176,7 @@ def test_an_empty_clustering_round_comes_again() -> None:
 
 
 def test_products_are_averaged_exactly_inside_a_cluster() -> None:
-    strategy = AdaptiveClusters(FlexLoRA(), warmup_rounds=0)
+    strategy = AdaptiveClusters(FlexLoRA(), warm_up_rounds=0)
     strategy.initialise(first_model())
     where = context(1)
     updates = {c: answer(strategy, c, CONCEPTS[c], where) for c in CONCEPTS}
@@ -196,7 +196,7 @@ def test_products_are_averaged_exactly_inside_a_cluster() -> None:
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 7])
 @pytest.mark.parametrize("inside", ["fedopt", "fedstale"])
 def test_a_resumed_run_ends_in_the_same_models(inside: str, at: int, tmp_path: Path) -> None:
-    options = {"adaptive-clusters": {"warmup-rounds": 2, "recluster-every": 3}}
+    options = {"adaptive-clusters": {"warm-up-rounds": 2, "recluster-every": 3}}
 
     def fresh(folder: str) -> Strategy:
         strategy = registry().compose(("adaptive-clusters", inside, "fedavg")[:3], options)
@@ -227,7 +227,7 @@ def test_a_resumed_run_ends_in_the_same_models(inside: str, at: int, tmp_path: P
 
 
 def test_many_clients_are_not_drawn() -> None:
-    strategy = started(warmup_rounds=0)
+    strategy = started(warm_up_rounds=0)
     concepts = {f"c-{i}": i % 2 for i in range(501)}
     play(strategy, concepts, context(1, clients=501))
     assert same_partition(strategy.assignment, concepts)

@@ -159,6 +159,21 @@ def test_relative_criteria_have_no_scale() -> None:
         assert set(strategy.assignment.values()) == {0}
 
 
+def test_like_clients_whose_updates_are_noise_stay_together() -> None:
+    """At rest the mean of noise is small: the norms alone would split."""
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        updates = [
+            Update(f"c-{i}", START.replace(generator.normal(size=SCHEMA.size)), 10)
+            for i in range(12)
+        ]
+        strategy = started(min_round=0, criteria="relative")
+        step(strategy, context(1), updates)
+        norms = strategy.figures()
+        assert norms["norm_mean/cluster-0"] < 0.5 * norms["norm_largest/cluster-0"]
+        assert set(strategy.assignment.values()) == {0}
+
+
 def test_known_concepts_are_found_and_a_late_joiner_goes_down_the_tree() -> None:
     strategy = started(min_round=2, criteria="relative")
     for number in range(1, 12):

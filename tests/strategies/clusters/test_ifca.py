@@ -14,6 +14,7 @@ from strategies.clusters.ifca import IFCA
 from strategies.fedavg import FedAvg
 from strategies.lora.ffa_lora import FFALoRA
 from strategies.rounds.context import RoundContext, Update
+from strategies.stale.mifa import Mifa
 
 CONCEPTS = {f"c-{i}": i % 4 for i in range(12)}
 
@@ -181,6 +182,30 @@ def test_a_client_that_switches_its_concept_is_followed() -> None:
     play(strategy, switched, context(15, rounds=20))
     assert strategy.figures()["moves"] == 1.0
     assert same_partition(strategy.assignment, switched)
+
+
+def test_a_choice_at_evaluation_is_followed(tmp_path: Path) -> None:
+    """What the former cluster knows of the client is forgotten when the next round ends."""
+    strategy = IFCA(Mifa(), start="distinct")
+    strategy.keep_in(tmp_path)
+    strategy.initialise(first_model())
+    step(strategy, context(1), [chosen("c-0", 0, 1.0), chosen("c-1", 0, 3.0)])
+    strategy.heard("c-0", {"accuracy": 0.5, "cluster": 1.0})
+    strategy.heard("c-1", {"accuracy": 0.5})
+    assert strategy.assignment == {"c-0": 1, "c-1": 0}
+    again = IFCA(Mifa(), start="distinct")
+    again.keep_in(tmp_path)
+    again.initialise(first_model())
+    again.restore(strategy.state())
+    step(again, context(2), [chosen("c-1", 0, 3.0)])
+    assert again.figures()["moves"] == 1.0
+    assert [c for c, *_ in again.clusters[0].memory.clients(9)] == ["c-1"]  # type: ignore[attr-defined]
+    # Back again before anything was trained: it never moved.
+    again.heard("c-1", {"cluster": 1.0})
+    again.heard("c-1", {"cluster": 0.0})
+    step(again, context(3), [chosen("c-0", 1, 3.0)])
+    assert again.figures()["moves"] == 0.0
+    assert [c for c, *_ in again.clusters[0].memory.clients(9)] == ["c-1"]  # type: ignore[attr-defined]
 
 
 def test_a_late_joiner_finds_its_cluster_at_once_and_absent_ones_keep_theirs() -> None:
