@@ -54,8 +54,8 @@ class Restarting(Clustered):
         self._begin_start()
 
     def _begin_start(self, server_round: int = 0) -> None:
-        self.clusters, self._assignment, self.fresh = {}, {}, True
-        self._views = None
+        self.fresh = True
+        self._take({}, {})
         self.open_start(server_round)
 
     def consider(self, loss: float | None, context: RoundContext) -> None:
@@ -79,8 +79,12 @@ class Restarting(Clustered):
         if self.start_number < starts:
             self._begin_start(context.round)
             return
-        self.clusters, self._assignment = self._best, self._best_assignment
-        self._best, self._best_assignment, self._views = {}, {}, None
+        self._take(self._best, self._best_assignment)
+        self._best, self._best_assignment = {}, {}
+
+    def _take(self, clusters: dict[int, base.Strategy], assignment: dict[str, int]) -> None:
+        self.clusters, self._assignment = clusters, assignment
+        self._left_behind, self._views = {}, None
 
     def forget(self, client: str, server_round: int) -> None:
         """Drop the client from the best start so far, too."""

@@ -193,10 +193,11 @@ def test_a_choice_at_evaluation_is_followed(tmp_path: Path) -> None:
     strategy.heard("c-0", {"accuracy": 0.5, "cluster": 1.0})
     strategy.heard("c-1", {"accuracy": 0.5})
     assert strategy.assignment == {"c-0": 1, "c-1": 0}
+    saved = strategy.state()
     again = IFCA(Mifa(), start="distinct")
     again.keep_in(tmp_path)
     again.initialise(first_model())
-    again.restore(strategy.state())
+    again.restore(saved)
     step(again, context(2), [chosen("c-1", 0, 3.0)])
     assert again.figures()["moves"] == 1.0
     assert [c for c, *_ in again.clusters[0].memory.clients(9)] == ["c-1"]  # type: ignore[attr-defined]
