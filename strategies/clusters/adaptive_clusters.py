@@ -14,7 +14,7 @@ is the run's own setting. With ``meta-start=1, meta-end=1`` this is plain averag
 
 The paper cuts at a distance (``threshold``), which depends on model and learning rate. Two cuts of
 ours have no scale: at a share of the largest height (``normalised-threshold``), or, by default,
-where the groups' mean silhouette is largest.
+where the groups' mean silhouette is largest. ``refine=false`` leaves the tree's groups as they are.
 
 A client that was not there when clusters were made is sent w, trains as the others did then, and
 joins the cluster whose mean update is nearest; this update counts nowhere. Until then it uses w.
@@ -42,6 +42,7 @@ from strategies.aggregation.clusters.trees import (
     cut,
     leaves,
     nearest_mean,
+    settled,
     ward_tree,
     without_singletons,
 )
@@ -74,6 +75,9 @@ class AdaptiveClustersOptions(FeatureOptions):
         Literal["nearest", "distance-to-server", "stay"],
         Field(description="whom a client that is alone joins: see the documentation"),
     ] = "nearest"
+    refine: Annotated[
+        bool, Field(description="move clients to nearer means after the cut, as k-means does")
+    ] = True
     cluster_start: Annotated[
         Literal["mean", "global"],
         Field(description="a cluster begins with its members' mean, or with the common model"),
@@ -209,6 +213,8 @@ class AdaptiveClusters(Clustered):
             groups = cut(tree, height)
         if options.singletons != "stay":
             groups = without_singletons(groups, rows, options.singletons)
+        if options.refine:
+            groups = settled(groups, rows)
         if worth_drawing(clients):
             order = tuple(clients[place] for place in leaves(tree))
             self._drawing = Drawing(tuple(clients), cosine_similarity(rows), tree, order, height)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -183,6 +184,13 @@ class Clustered(base.Wrapper):
     def assignment(self) -> Mapping[str, int]:
         """The cluster of every client that has one."""
         return dict(self._assignment)
+
+    @property
+    def model(self) -> NamedArrays:
+        """The model of the largest cluster, for a caller that can take only one."""
+        sizes = Counter(self._assignment.values())
+        largest = max(sizes, key=lambda cluster: (sizes[cluster], -cluster), default=None)
+        return self.rule_of(largest).model
 
     @property
     def clustered_models(self) -> Mapping[int, NamedArrays]:

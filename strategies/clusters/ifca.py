@@ -37,7 +37,7 @@ from models.schema import NamedArrays
 from models.stacked import stack
 from strategies import base
 from strategies.aggregation.clusters.starts import dealt, perturbed
-from strategies.aggregation.clusters.trees import groups_of, ward_tree
+from strategies.aggregation.clusters.trees import groups_of, settled, ward_tree
 from strategies.clusters.by_cluster import ByCluster, Measured
 from strategies.clusters.features import Features
 from strategies.clusters.restarts import Restarting, RestartOptions
@@ -210,7 +210,8 @@ class IFCA(Restarting):
         vectors, numbers = measured.in_order(context), sorted(self.clusters)
         choices = Choices(self, context)
         if vectors:
-            groups = groups_of(ward_tree(np.stack(list(vectors.values()))), len(numbers))
+            rows = np.stack(list(vectors.values()))
+            groups = settled(groups_of(ward_tree(rows), len(numbers)), rows)
             self._assignment = {
                 client: numbers[group] for client, group in zip(vectors, groups, strict=True)
             }

@@ -20,6 +20,7 @@ from strategies.aggregation.clusters.trees import (
     cut,
     leaves,
     nearest_mean,
+    settled,
     silhouette,
     standing_out,
     ward_tree,
@@ -251,6 +252,35 @@ def test_clients_are_dealt_out_evenly_and_at_random() -> None:
     assert sorted(np.bincount(list(places.values())).tolist()) == [3, 3, 4]
     assert places == dealt(clients[::-1], 3, 0, "deal")
     assert places != dealt(clients, 3, 1, "deal")
+
+
+def test_a_point_moves_where_the_sum_of_squares_falls() -> None:
+    # From {0, 1, 6} and {8, 9}: 6 is 3.67 from its mean (x 3/2 of the square: 20.2), 2.5 from the
+    # other one (x 2/3: 4.2).
+    points = np.array([[0.0], [1.0], [6.0], [8.0], [9.0]])
+    assert settled(np.array([0, 0, 0, 1, 1]), points).tolist() == [0, 0, 1, 1, 1]
+    # 4: 2.33 from its mean with itself in it (x 3/2: 8.2), 4.5 from the other (x 2/3: 13.5).
+    points[2] = 4.0
+    assert settled(np.array([0, 0, 0, 1, 1]), points).tolist() == [0, 0, 0, 1, 1]
+    # The last one of a group stays.
+    assert settled(np.array([0, 1]), np.array([[0.0], [0.1]])).tolist() == [0, 1]
+
+
+@given(st.integers(0, 1000), st.integers(2, 4))
+@settings(max_examples=20, deadline=None)
+def test_settling_never_raises_the_sum_of_squares(seed: int, count: int) -> None:
+    generator = np.random.default_rng(seed)
+    points = generator.normal(size=(12, 3))
+    before = groups = np.arange(12) % count
+    groups = settled(before, points)
+
+    def squares(labels: np.ndarray) -> float:
+        parts = (points[labels == label] for label in set(labels.tolist()))
+        return float(sum(np.square(part - part.mean(axis=0)).sum() for part in parts))
+
+    assert squares(groups) <= squares(before) + 1e-9
+    assert len(set(groups.tolist())) == count
+    np.testing.assert_array_equal(settled(groups, points), groups)
 
 
 def test_the_nearest_mean() -> None:

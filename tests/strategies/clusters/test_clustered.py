@@ -73,7 +73,10 @@ def test_each_cluster_takes_its_own_mean_over_all_streams() -> None:
     assert [level(strategy, i) for i in range(4)] == [2.5, 6.0, 2.5, 6.0]
     assert strategy.assignment == {"c-0": 0, "c-1": 1, "c-2": 0, "c-3": 1}
     assert strategy.figures() == {"clusters": 2.0, "moves": 0.0}
-    assert {k: float(m.vector[0]) for k, m in strategy.clustered_models.items()} == {0: 2.5, 1: 6.0}
+    assert strategy.model is strategy.clusters[0].arrays
+    step(strategy, context(2), [[update(5, 1.0)]])
+    assert strategy.model is strategy.clusters[1].arrays
+    assert {k: float(m.vector[0]) for k, m in strategy.clustered_models.items()} == {0: 2.5, 1: 1.0}
 
 
 def test_an_absent_cluster_stays_as_it_is() -> None:
