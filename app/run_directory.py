@@ -21,10 +21,9 @@ from uuid import uuid4
 
 import tomli_w
 
-from app.growing_table import GrowingTable
 from app.settings import Settings
 from models.errors import BouquetError, ConfigurationError, RunDirectoryError
-from models.files import write_json, write_text
+from models.files import GrowingTable, write_json, write_text
 from strategies.rounds.record import Ledger, RoundRecord
 from strategies.transport.roster import Roster, natural_key
 

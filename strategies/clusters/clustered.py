@@ -195,7 +195,7 @@ class Clustered(base.Wrapper):
     @property
     def clustered_models(self) -> Mapping[int, NamedArrays]:
         """The clusters' models; none where a part of each stays with the clients."""
-        if not self.inner.has_global_model:
+        if not self.inner.serves_all:
             return {}
         return {cluster: rule.exported for cluster, rule in self.clusters.items()}
 

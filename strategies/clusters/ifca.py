@@ -23,7 +23,6 @@ least loss goes on. A client that comes later, or changes, chooses like everybod
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,6 +31,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from models.errors import ConfigurationError
 from models.randomness import derive_generator
 from models.schema import NamedArrays
 from models.stacked import stack
@@ -41,7 +41,8 @@ from strategies.aggregation.clusters.trees import groups_of, settled, ward_tree
 from strategies.clusters.by_cluster import ByCluster, Measured
 from strategies.clusters.features import Features
 from strategies.clusters.restarts import Restarting, RestartOptions
-from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.personal.ditto import Ditto
+from strategies.rounds.context import Instruction, RoundContext, Scalar, Update
 
 
 class IFCAOptions(RestartOptions):
@@ -89,6 +90,17 @@ class IFCA(Restarting):
     about: ClassVar[str] = "k models, each client trains the one that fits its data best"
     Options: ClassVar[type[base.Options]] = IFCAOptions
     options: IFCAOptions
+
+    def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
+        super().__init__(inner, **options)
+        part: base.Strategy | None = self.inner
+        while part is not None:
+            if isinstance(part, Ditto):
+                raise ConfigurationError(
+                    "strategy: IFCA goes around the client's round, and so does Ditto; take "
+                    "'cfl > ditto' or 'adaptive-clusters > ditto'"
+                )
+            part = part.inner if isinstance(part, base.Wrapper) else None
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Open the models of the first start."""
@@ -139,23 +151,13 @@ class IFCA(Restarting):
         place = tuple(id(model) for model in models)
         if place not in self._stacked:  # the models stay beside it, so that their ids do
             self._stacked[place] = (models, stack(models))
-        half = {
-            key.removeprefix("trainer."): value
-            for key, value in first.config.items()
-            if key.startswith("trainer.")
-        }
-        told_too = {k: v for k, v in first.config.items() if not k.startswith("trainer")}
-        return Instruction(
-            self._stacked[place][1],
-            told_too
-            | {
-                "trainer": "ifca",
-                "trainer.then": first.config.get("trainer", "plain"),
-                "trainer.options": json.dumps(half),
-                "trainer.gradient": self.options.averaging == "gradients",
-            },
-            first.reply or first.arrays.schema,
-            first.base_version,
+        around: dict[str, Scalar] = {"around": "ifca"}
+        around["around.gradient"] = self.options.averaging == "gradients"
+        return replace(
+            first,
+            arrays=self._stacked[place][1],
+            config={**first.config, **around},
+            reply=first.reply or first.arrays.schema,
         )
 
     # ---- what comes back -----------------------------------------------------------------

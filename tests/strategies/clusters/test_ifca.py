@@ -9,6 +9,7 @@ import pytest
 from concept_clients import OPTIMA, SCHEMA, answer, context, first_model, play, same_partition
 
 from app.registry import registry
+from models.errors import ConfigurationError
 from models.stacked import unstack
 from strategies.clusters.ifca import IFCA
 from strategies.fedavg import FedAvg
@@ -73,7 +74,7 @@ def test_gradients_are_divided_by_all_participants() -> None:
         np.testing.assert_allclose(
             strategy.clusters[cluster].arrays.vector, before[cluster] - 0.1 / 4 * total, atol=1e-6
         )
-    assert strategy.instruct("c-0", context(2)).config["trainer.gradient"] is True
+    assert strategy.instruct("c-0", context(2)).config["around.gradient"] is True
 
 
 def test_all_models_travel_in_one_payload_and_one_comes_back() -> None:
@@ -93,10 +94,16 @@ def test_what_the_rule_inside_tells_the_client_is_kept() -> None:
     strategy = IFCA(FFALoRA(FedAvg()), start="distinct")
     strategy.initialise(first_model())
     told = strategy.instruct("c-0", context(1))
-    assert told.config["trainer"] == "ifca"
-    assert told.config["trainer.then"] == "frozen"
-    assert told.config["trainer.options"] == '{"roles": "B,rest"}'
+    assert told.config["around"] == "ifca"
+    assert told.config["trainer"] == "frozen"
+    assert told.config["trainer.roles"] == "B,rest"
     assert all("lora_A" not in key for key in unstack(told.arrays)[0])
+
+
+def test_only_one_method_goes_around_the_clients_round() -> None:
+    with pytest.raises(ConfigurationError, match="'cfl > ditto'"):
+        registry().compose(("ifca", "fedopt", "ditto"), {})
+    assert registry().compose(("cfl", "ditto"), {}).inner  # type: ignore[attr-defined]
 
 
 def test_distinct_starts_are_other_functions_and_the_same_again() -> None:
@@ -114,7 +121,7 @@ def test_a_random_start_deals_the_clients_out_and_then_lets_them_choose() -> Non
     where = context(1)
     told = strategy.instruct("c-0", where)
     assert told.arrays.schema.hash == SCHEMA.hash
-    assert "trainer" not in told.config
+    assert "around" not in told.config
     play(strategy, CONCEPTS, where)
     assert np.bincount(list(strategy.assignment.values())).tolist() == [3, 3, 3, 3]
     assert strategy.instruct("c-0", context(2)).arrays.vector.size == 4 * SCHEMA.size
@@ -124,7 +131,7 @@ def test_first_updates_make_the_models() -> None:
     strategy = started(clusters=4, start="updates")
     told = strategy.instruct("c-0", context(1))
     np.testing.assert_array_equal(told.arrays.vector, first_model().vector)
-    assert "trainer" not in told.config
+    assert "around" not in told.config
     updates = {c: answer(strategy, c, CONCEPTS[c], context(1)) for c in CONCEPTS}
     play(strategy, CONCEPTS, context(1))
     assert same_partition(strategy.assignment, CONCEPTS)
