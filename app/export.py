@@ -1,12 +1,14 @@
-"""Writing the adapter: a folder that PEFT loads, with a card that says what it is."""
+"""Writing adapters: folders that PEFT loads, each with a card that says what it is."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from app.federation import Federation
 from app.report.model_card import model_card
 from app.run_directory import RunDirectory
 from app.settings import Settings
-from models.files import write_adapter
+from models.files import write_adapter, write_json
 from models.lora.merged import peft_settings, with_base_changes
 from strategies.base import Strategy
 from strategies.rounds.record import RoundRecord
@@ -21,6 +23,9 @@ def export_adapter(
 ) -> None:
     """Write ``adapter/``, and ``base/`` where the base is embedded; nothing without a global model.
 
+    A method with several models leaves ``clusters/<number>/adapter/`` for each, and what the report
+    draws of them in ``clusters.json``.
+
     Parameters
     ----------
     directory : RunDirectory
@@ -31,28 +36,40 @@ def export_adapter(
     last : RoundRecord
         Its scores go into the card.
     """
-    if not strategy.serves_all:
+    found = {"adapter": strategy.exported} if strategy.serves_all else {}
+    scores: dict[str, Mapping[str, float]] = {
+        "adapter": {**last.server_metrics, **last.client_metrics}
+    }
+    for cluster, arrays in strategy.clustered_models.items():
+        place = f"clusters/{cluster}/adapter"
+        found[place], scores[place] = arrays, last.clusters.get(str(cluster), {})
+    drawing = strategy.drawing()
+    if drawing:
+        write_json(directory.path / "clusters.json", dict(drawing))
+    if not found:
         return
     base = settings.model
     if federation.base.embedded:
         base = str(directory.keep_base(federation.base.folder))
-    card = model_card(
-        {
-            "method": settings.strategy,
-            "dataset": "each site's own data" if federation.own_data else settings.dataset,
-            "kind": federation.plan.kind,
-            "model": settings.model,
-            "labels": list(federation.plan.labels),
-            "num_clients": len(federation.roster),
-            "rounds": last.round,
-            "seed": settings.seed,
-            "base_path": "../base" if federation.base.embedded else settings.model,
-            "scores": {**last.server_metrics, **last.client_metrics},
-        }
-    )
-    arrays, config = strategy.exported, federation.model.peft_config(base)
-    if strategy.changes is not None and strategy.base_version:
-        arrays = with_base_changes(arrays, strategy.changes, strategy.base_version)
-    if arrays.schema.facts.get("rank") != federation.model.schema.facts.get("rank"):
-        config |= peft_settings(arrays.schema.facts)
-    write_adapter(directory.path / "adapter", arrays, config, card)
+    for place, arrays in found.items():
+        config = federation.model.peft_config(base)
+        if strategy.changes is not None and strategy.base_version:
+            arrays = with_base_changes(arrays, strategy.changes, strategy.base_version)
+        if arrays.schema.facts.get("rank") != federation.model.schema.facts.get("rank"):
+            config |= peft_settings(arrays.schema.facts)
+        up = "../" * place.count("/")
+        card = model_card(
+            {
+                "method": settings.strategy,
+                "dataset": "each site's own data" if federation.own_data else settings.dataset,
+                "kind": federation.plan.kind,
+                "model": settings.model,
+                "labels": list(federation.plan.labels),
+                "num_clients": int(scores[place].get("clients", len(federation.roster))),
+                "rounds": last.round,
+                "seed": settings.seed,
+                "base_path": f"{up}../base" if federation.base.embedded else settings.model,
+                "scores": scores[place],
+            }
+        )
+        write_adapter(directory.path / place, arrays, config, card)

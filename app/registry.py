@@ -18,6 +18,9 @@ from clients.trainers import TRAINERS, Trainer
 from models.adapters import ADAPTERS, adapter_errors, option_errors
 from models.errors import ConfigurationError, nearest
 from strategies.base import Strategy, Wrapper
+from strategies.clusters.adaptive_clusters import AdaptiveClusters
+from strategies.clusters.cfl import CFL
+from strategies.clusters.ifca import IFCA
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.hetero.fedkd import FedKD
@@ -102,6 +105,13 @@ BUILT_IN = (
     Method("lg-fedavg", LGFedAvg, "Liang et al., 2020, https://arxiv.org/abs/2001.01523"),
     Method("fml", FML, "Shen et al., 2020, https://arxiv.org/abs/2006.16765"),
     Method("fedkd", FedKD, "Wu et al., Nat. Commun. 2022, https://arxiv.org/abs/2108.13323"),
+    Method("ifca", IFCA, "Ghosh et al., NeurIPS 2020, https://arxiv.org/abs/2006.04088"),
+    Method("cfl", CFL, "Sattler et al., 2019, https://arxiv.org/abs/1910.01991"),
+    Method(
+        "adaptive-clusters",
+        AdaptiveClusters,
+        "Yeganeh et al., 2022, https://arxiv.org/abs/2207.03448",
+    ),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}

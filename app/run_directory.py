@@ -11,10 +11,11 @@ import shutil
 import socket
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ import tomli_w
 
 from app.settings import Settings
 from models.errors import BouquetError, ConfigurationError, RunDirectoryError
-from models.files import write_json, write_text
+from models.files import GrowingTable, write_json, write_text
 from strategies.rounds.record import Ledger, RoundRecord
 from strategies.transport.roster import Roster, natural_key
 
@@ -42,6 +43,7 @@ CLIENT_COLUMNS = (
     "bytes_up",
     "bytes_down",
     "rejected",
+    "cluster",
 )
 
 STOPPED = 8
@@ -224,7 +226,7 @@ class Results:
     """The tables of one strategy's run: the main one's, or a baseline's.
 
     They are written anew after each round, and not flushed to the disk: a checkpoint holds them.
-    Only ``participation.csv`` grows line by line, and is cut where a resumed run begins.
+    Only ``participation.csv`` and ``clusters.csv`` grow line by line.
 
     Parameters
     ----------
@@ -234,21 +236,23 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lines: list[str] = []
+        self._participation = GrowingTable(
+            folder / "participation.csv", ("round", "client", "outcome")
+        )
+        self._clusters = GrowingTable(folder / "clusters.csv", ("round", "client", "cluster"))
 
     def add(self, record: RoundRecord) -> None:
         """Append a round to ``metrics.jsonl``."""
         self._lines.append(json.dumps(record.to_dict()))
         self._add_participation(record)
+        self._clusters.add(record.round, record.assignment.items())
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
 
     def keep(self, lines: Sequence[str], last: int) -> None:
         """Start from the rounds of a run that is resumed, up to `last`; forget later ones."""
         self._lines = list(lines)
-        file = self.folder / "participation.csv"
-        if file.is_file():
-            head, *rows = file.read_text().splitlines(keepends=True)
-            kept = [r for r in rows if r.endswith("\n") and int(r.partition(",")[0]) <= last]
-            write_text(file, "".join([head, *kept]), durable=False)
+        for table in (self._participation, self._clusters):
+            table.keep(last)
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
 
     @property
@@ -262,26 +266,25 @@ class Results:
             return
         answered = frozenset(record.answered)
         lost = {r.client: r.code for r in record.rejected if r.client not in answered}
-        rows = [
-            (record.round, client, "answered" if client in answered else lost.get(client, "lost"))
-            for client in record.cohort
-        ]
-        file = self.folder / "participation.csv"
-        new = not file.exists()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", newline="") as out:
-            table = csv.writer(out, lineterminator="\n")
-            table.writerows([("round", "client", "outcome"), *rows] if new else rows)
+        self._participation.add(
+            record.round,
+            [
+                (client, "answered" if client in answered else lost.get(client, "lost"))
+                for client in record.cohort
+            ],
+        )
 
-    def clients(self, roster: Roster, ledger: Ledger) -> None:
-        """Write ``clients.csv``."""
+    def clients(
+        self, roster: Roster, ledger: Ledger, assignment: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """Write ``clients.csv``; `assignment` is the clusters that clients are in."""
         out = io.StringIO()
         table = csv.writer(out)
         table.writerow(CLIENT_COLUMNS)
         for name in sorted({*roster.ids, *ledger.accounts}, key=natural_key):
             if name.startswith("@"):
                 continue
-            table.writerow(_row(name, roster, ledger))
+            table.writerow([*_row(name, roster, ledger), assignment.get(name, "")])
         write_text(self.folder / "clients.csv", out.getvalue(), durable=False)
 
 

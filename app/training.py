@@ -98,7 +98,7 @@ def train_rounds(
     for record in loop.rounds():
         last = _with_refused(record, federation, loop.ledger, told)
         results.add(last)
-        results.clients(federation.roster, loop.ledger)
+        results.clients(federation.roster, loop.ledger, last.assignment)
         final = last.round == settings.num_server_rounds
         if checkpoints is not None and (final or last.round % settings.checkpoint_every == 0):
             screening = federation.grid.gate.state()

@@ -113,7 +113,7 @@ class Session:
             tuned = work.fit(used, recipe=recipe, purpose="personalise")
             others = {"shared": found} | others
             found = evaluate(work.model, test, tuned.vector)
-        return replace(found, others=others)
+        return replace(found, others=others, said=trainer.said_of(work))
 
     def _round(self, task: Task, before: int) -> ClientRound:
         store = self._store(task)

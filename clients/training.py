@@ -167,6 +167,8 @@ class Evaluated:
         {column: {value: (correct, examples)}}.
     others : mapping
         Other models of the same holder, by name.
+    said : mapping
+        What the method's client half says beside.
     """
 
     loss: float
@@ -175,14 +177,15 @@ class Evaluated:
     examples: int
     groups: Mapping[str, Mapping[str, tuple[int, int]]]
     others: Mapping[str, Evaluated] = field(default_factory=dict)
+    said: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The three figures by name, and loss and accuracy of the others."""
+        """The three figures by name, loss and accuracy of the others, and what is said beside."""
         own = {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1}
         for name, other in self.others.items():
             own |= {f"loss_{name}": other.loss, f"accuracy_{name}": other.accuracy}
-        return own
+        return {**self.said, **own}
 
 
 @torch.no_grad()

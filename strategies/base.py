@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from models.errors import BouquetError
+from models.errors import BouquetError, ConfigurationError
 from models.lora.base_change import BaseChanges
 from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.flower import FlowerInterface
 from strategies.hooks import Aggregation
 from strategies.rounds.context import Instruction, RoundContext, Update
-from strategies.state import Options, State
+from strategies.state import Options, State, Value
 
-__all__ = ["Aggregation", "Options", "State", "Strategy", "Wrapper"]
+__all__ = ["Aggregation", "Options", "State", "Strategy", "Value", "Wrapper"]
 
 
 class Strategy(FlowerInterface):
@@ -38,6 +38,10 @@ class Strategy(FlowerInterface):
         It takes another strategy as `inner`.
     has_global_model : bool
         `arrays` is a model to test on the server and to export.
+    clusterable : bool
+        It may run inside a method that has several models, as an instance for each.
+    several_models : bool
+        It has several models at once, by cluster; only the outermost method may.
     mixes_ranks : bool
         Clients may train the adapter at ranks of their own.
     mixes_models : bool
@@ -52,6 +56,8 @@ class Strategy(FlowerInterface):
     linear: ClassVar[bool] = True
     wraps: ClassVar[bool] = False
     has_global_model: ClassVar[bool] = True
+    clusterable: ClassVar[bool] = True
+    several_models: ClassVar[bool] = False
     mixes_ranks: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = Options
@@ -80,6 +86,24 @@ class Strategy(FlowerInterface):
     def exported(self) -> NamedArrays:
         """The global model as it is written into the adapter folder."""
         return self.model
+
+    @property
+    def assignment(self) -> Mapping[str, int]:
+        """The cluster of every client that has one; empty without clusters."""
+        return {}
+
+    @property
+    def clustered_models(self) -> Mapping[int, NamedArrays]:
+        """The model of each cluster as it is written into its adapter folder."""
+        return {}
+
+    def drawing(self) -> Mapping[str, object]:
+        """Return what the report draws of the clusters, as JSON values.
+
+        ``linkage`` (rows of SciPy's linkage matrix), ``leaves`` (client ids in its order), ``cut``
+        (height); ``clients`` and ``similarity`` (square, in [-1, 1]). Empty where there is nothing.
+        """
+        return {}
 
     @property
     def changes(self) -> BaseChanges | None:
@@ -154,6 +178,9 @@ class Strategy(FlowerInterface):
         """Return the model that a client would use now."""
         return self.arrays
 
+    def heard(self, client: str, metrics: Mapping[str, float]) -> None:
+        """Hear what a client said when it was evaluated, in roster order."""
+
     @property
     def merged(self) -> Mapping[str, Delta]:
         """What the last round merged into the frozen base, by layer."""
@@ -212,6 +239,11 @@ class Wrapper(Strategy):
             if self.default_inner is None:
                 raise BouquetError(f"{type(self).__name__} wraps another strategy: give it one")
             inner = self.default_inner()
+        if inner.several_models:
+            raise ConfigurationError(
+                f"strategy: {type(self).__name__} is around {type(inner).__name__}, which has "
+                "several models; put the clusters outermost, such as 'ifca > fedopt'"
+            )
         self.inner = inner
 
     @property

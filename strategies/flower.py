@@ -71,6 +71,13 @@ class FlowerInterface(FlowerStrategy):
 
     @property
     @abstractmethod
+    def assignment(self) -> Mapping[str, int]: ...
+
+    @abstractmethod
+    def heard(self, client: str, metrics: Mapping[str, float]) -> None: ...
+
+    @property
+    @abstractmethod
     def merged(self) -> Mapping[str, Delta]: ...
 
     @abstractmethod

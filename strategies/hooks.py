@@ -39,6 +39,13 @@ class Hooks(Protocol):
         """Return numbers of the method's own."""
 
     @property
+    def assignment(self) -> Mapping[str, int]:
+        """The cluster of every client that has one."""
+
+    def heard(self, client: str, metrics: Mapping[str, float]) -> None:
+        """Hear what a client said when it was evaluated."""
+
+    @property
     def merged(self) -> Mapping[str, Delta]:
         """What the last round merged into the frozen base."""
 

@@ -31,6 +31,7 @@ class Pooled(FedAvg):
     """All data pooled, trained with the cohort's budget of examples."""
 
     about: ClassVar[str] = "baseline: all data pooled in one place"
+    clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = PooledOptions
     options: PooledOptions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
+from clients.trainers.clusters.ifca import IFCATrainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetero.fedkd import FedKDTrainer
 from clients.trainers.hetero.fml import FMLTrainer
@@ -29,6 +30,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "ditto": DittoTrainer,
     "fedrep": FedRepTrainer,
     "fedcac": FedCACTrainer,
+    "ifca": IFCATrainer,
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "FedKDTrainer",
     "Frozen",
     "HetLoRATrainer",
+    "IFCATrainer",
     "Outcome",
     "PFedLoRATrainer",
     "Partial",

@@ -158,3 +158,7 @@ class Trainer(BaseModel):
         ``before_aggregation``, what it had trained before the server mixed it with others.
         """
         return {}
+
+    def said_of(self, work: ClientRound) -> Mapping[str, float]:
+        """Return what the client says beside its scores when it evaluates `model_of`'s adapter."""
+        return {}

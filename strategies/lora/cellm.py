@@ -55,6 +55,7 @@ class CELLM(base.Strategy):
     """Sparse adapters both ways over a dense one on the server."""
 
     about: ClassVar[str] = "top-k of the adapter down, top-k of the change up, dense on the server"
+    clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = CELLMOptions
     options: CELLMOptions
     _masked: tuple[NamedArrays, NamedArrays] | None = None

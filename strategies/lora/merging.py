@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from strategies.aggregation.lora.product import Delta, Product
 class Merging(base.Strategy):
     """Keeps the versions of the base."""
 
+    clusterable: ClassVar[bool] = False
     _folder: Path | None = None
 
     def keep_in(self, folder: Path) -> None:

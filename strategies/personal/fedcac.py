@@ -82,6 +82,7 @@ class FedCAC(base.Wrapper):
 
     about: ClassVar[str] = "critical numbers shared with like clients only, the rest with all"
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
+    clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = FedCACOptions
     options: FedCACOptions
 

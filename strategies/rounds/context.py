@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -34,6 +34,10 @@ class RoundContext:
     seed : int
     participation : Participation
         Who can answer in which round.
+    members : frozenset of str or None
+        The clients that this is about; None = all of the roster.
+    sampled : float or None
+        Chance of an available client to be asked, where the cohort was not drawn from `members`.
     """
 
     round: int
@@ -42,20 +46,47 @@ class RoundContext:
     clients_per_round: int = 0
     seed: int = 0
     participation: Participation = EVERYBODY
+    members: frozenset[str] | None = None
+    sampled: float | None = None
+
+    def within(
+        self, members: Collection[str], clients_per_round: int | None = None
+    ) -> RoundContext:
+        """Return the same round as a part of the clients sees it.
+
+        Availability, shares of examples and cohorts are those of the part; generators stay.
+
+        Parameters
+        ----------
+        members : collection of str
+        clients_per_round : int, optional
+            Size of the cohort drawn from the part, 0 = all of it; None where the cohort is drawn
+            from everybody, so that the probability of being asked stays.
+        """
+        if clients_per_round is None:
+            return replace(self, members=frozenset(members), sampled=self._sampled())
+        return replace(
+            self,
+            members=frozenset(members),
+            clients_per_round=clients_per_round,
+            sampled=None,
+        )
 
     @cached_property
     def available(self) -> tuple[str, ...]:
         """Clients who can be asked now, in roster order: reachable, and there by the scenario."""
-        reachable = self.roster.reachable
-        if self.participation.everybody:
+        reachable, participation = self.roster.reachable, self.participation
+        if not participation.everybody:
+            there = participation.available(self.round, [self.roster[c] for c in reachable])
+            reachable = tuple(client for client in reachable if client in there)
+        if self.members is None:
             return reachable
-        there = self.participation.available(self.round, [self.roster[c] for c in reachable])
-        return tuple(client for client in reachable if client in there)
+        return tuple(client for client in reachable if client in self.members)
 
     @cached_property
     def shares(self) -> Shares:
-        """Every client's share of all examples in the federation."""
-        return Shares(self.roster)
+        """Every client's share of all examples in the federation, or in its part."""
+        return Shares(self.roster, self.members)
 
     def probability(self, client: str) -> float | None:
         """Return p_i, the probability of answering: availability times sampling.
@@ -63,10 +94,16 @@ class RoundContext:
         None where the scenario does not know it. Given who is available, sampling is uniform.
         """
         known = self.participation.probability(self.roster[client])
-        if known is None or not self.available:
-            return known
+        return None if known is None else known * self._sampled()
+
+    def _sampled(self) -> float:
+        """Return the chance of an available client to be asked."""
+        if self.sampled is not None:
+            return self.sampled
+        if not self.available:
+            return 1.0
         wanted = self.clients_per_round or len(self.available)
-        return known * min(1.0, wanted / len(self.available))
+        return min(1.0, wanted / len(self.available))
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Return the server's generator for a purpose in this round."""

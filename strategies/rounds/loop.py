@@ -19,7 +19,13 @@ from strategies.hooks import Hooks
 from strategies.participation import Participation
 from strategies.rounds.context import EVERYBODY, RoundContext
 from strategies.rounds.gathering import Gathering
-from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
+from strategies.rounds.record import (
+    Ledger,
+    RoundRecord,
+    summarise_clients,
+    summarise_clusters,
+    summarise_groups,
+)
 from strategies.transport.exchange import Action, Exchange, Finding, Rejection, Reply, Request
 
 Scalar = str | int | float | bool
@@ -288,13 +294,17 @@ class RoundLoop:
                     replies[item.client] = item
                     remarks += item.remarks
                     self.ledger.evaluated(item, record.round)
+                    self.strategy.heard(item.client, item.metrics)
             if self._evaluate_server is not None:
                 server = self._evaluate_server(record.round, self.strategy.model)
+        assignment = self.strategy.assignment
         return replace(
             record,
             server_metrics=dict(server),
             client_metrics=summarise_clients(replies),
             groups=summarise_groups(replies),
+            assignment=assignment,
+            clusters=summarise_clusters(replies, assignment),
             rejected=tuple(rejected),
             remarks=tuple(remarks),
         )

@@ -38,6 +38,10 @@ class RoundRecord:
         About answers that count.
     method : mapping
         Numbers of the method's own, by name.
+    assignment : mapping of str to int
+        Each client's cluster after the round; it goes into ``clusters.csv``.
+    clusters : mapping
+        For each cluster its clients' mean accuracy and how many were evaluated.
     cohort, answered : tuple of str
         Who was asked to train, and who did; these go into ``participation.csv``.
     """
@@ -55,6 +59,8 @@ class RoundRecord:
     rejected: tuple[Rejection, ...] = ()
     remarks: tuple[Remark, ...] = ()
     method: Mapping[str, float] = field(default_factory=dict)
+    assignment: Mapping[str, int] = field(default_factory=dict)
+    clusters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     cohort: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
 
@@ -78,6 +84,7 @@ class RoundRecord:
             "rejected": [r.to_dict() for r in self.rejected],
             "method": dict(self.method),
             "remarks": [r.to_dict() for r in self.remarks],
+            "clusters": {cluster: dict(v) for cluster, v in self.clusters.items()},
         }
 
     @classmethod
@@ -87,7 +94,9 @@ class RoundRecord:
         server = {k: raw[k] for k in ("loss", "accuracy", "macro_f1") if raw[k] is not None}
         names = (*CLIENT_SUMMARY, *OTHER_SUMMARY)
         clients = {k: raw[k] for k in names if raw.get(k) is not None}
-        return cls(raw["round"], raw["train_loss"], server, clients)
+        return cls(
+            raw["round"], raw["train_loss"], server, clients, clusters=raw.get("clusters", {})
+        )
 
 
 CLIENT_SUMMARY = (
@@ -152,6 +161,23 @@ def summarise_groups(replies: Mapping[str, Reply]) -> dict[str, dict[str, dict[s
             if examples
         }
         for column, values in sorted(sums.items())
+    }
+
+
+def summarise_clusters(
+    replies: Mapping[str, Reply], assignment: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Summarise the clients' evaluations by cluster, each client counting once."""
+    found: dict[int, list[float]] = {}
+    for client, reply in replies.items():
+        if client in assignment and reply.num_examples > 0 and "accuracy" in reply.metrics:
+            found.setdefault(assignment[client], []).append(reply.metrics["accuracy"])
+    return {
+        str(cluster): {
+            "client_accuracy_mean": float(np.mean(found[cluster])),
+            "clients": float(len(found[cluster])),
+        }
+        for cluster in sorted(found)
     }
 
 

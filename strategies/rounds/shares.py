@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from strategies.transport.roster import Roster
 
 
@@ -14,12 +16,15 @@ class Shares:
     Parameters
     ----------
     roster : Roster
+    members : collection of str, optional
+        The clients that count; all of the roster by default.
     """
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, members: Collection[str] | None = None) -> None:
         self._roster = roster
-        self.clients = max(1, len(roster))
-        declared = [client.examples for client in roster if client.examples is not None]
+        counted = [client for client in roster if members is None or client.id in members]
+        self.clients = max(1, len(counted))
+        declared = [client.examples for client in counted if client.examples is not None]
         self._declared, self._silent = float(sum(declared)), self.clients - len(declared)
         self._mean = self._declared / len(declared) if declared else None
 

@@ -66,6 +66,19 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
     "fedcac > fedstale": lambda: registry().compose(("fedcac", "fedstale"), {}),
     "fedcac > ffa-lora": lambda: registry().compose(("fedcac", "ffa-lora"), {}),
     "fedopt > fedcac": lambda: registry().compose(("fedopt", "fedcac"), {}),
+    **{
+        f"{' > '.join(names)} {options}": lambda names=names, options=options: registry().compose(
+            names, {names[0]: options}
+        )
+        for names, options in (
+            (("ifca", "fedstale", "fedit"), {"start": "random"}),
+            (("ifca", "fedopt"), {"averaging": "gradients", "restarts": 2, "restart-rounds": 2}),
+            (("cfl", "fedavg"), {"min-round": 0, "eps1": 1e9, "eps2": 1e-9}),
+            (("adaptive-clusters", "flexlora"), {"warm-up-rounds": 0}),
+            (("adaptive-clusters", "fedopt"), {"warm-up-rounds": 0, "threshold": 1e-9}),
+            (("adaptive-clusters", "fedstale"), {"warm-up-rounds": 1, "feature": "product"}),
+        )
+    },
     "fedopt > fedopt > fedavg": lambda: registry().compose(("fedopt", "fedopt", "fedavg"), {}),
 }
 EVERY = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())

@@ -1,0 +1,1 @@
+"""The client halves of methods with several models."""

@@ -1,0 +1,1 @@
+"""Pure rules about clusters: sketches, trees, bipartitions, stable numbers."""

@@ -1,0 +1,1 @@
+"""Methods with several models at once, one for each cluster of clients."""
