@@ -44,6 +44,7 @@ CLIENT_COLUMNS = (
     "rejected",
 )
 
+ARTIFACTS = "artifacts.safetensors"
 STOPPED = 8
 """Exit code of a run that a signal ended."""
 
