@@ -19,7 +19,13 @@ from strategies.hooks import Hooks
 from strategies.participation import Participation
 from strategies.rounds.context import EVERYBODY, RoundContext
 from strategies.rounds.gathering import Gathering
-from strategies.rounds.record import Ledger, RoundRecord, summarise_clients, summarise_groups
+from strategies.rounds.record import (
+    Ledger,
+    RoundRecord,
+    summarise_clients,
+    summarise_groups,
+    summarise_others,
+)
 from strategies.transport.exchange import Action, Exchange, Finding, Rejection, Reply, Request
 
 Scalar = str | int | float | bool
@@ -294,6 +300,7 @@ class RoundLoop:
             record,
             server_metrics=dict(server),
             client_metrics=summarise_clients(replies),
+            method={**record.method, **summarise_others(replies)},
             groups=summarise_groups(replies),
             rejected=tuple(rejected),
             remarks=tuple(remarks),
