@@ -61,7 +61,7 @@ def anchored() -> TowardsAnchors:
 def test_the_loss_of_fedsa_is_its_equation(
     model: AdaptedModel, batch: Mapping[str, torch.Tensor]
 ) -> None:
-    found = float(anchored().loss(model, batch, Y))
+    found = float(anchored().loss(model, batch, Y).detach())
     with torch.no_grad():
         f = features(model, batch).numpy().astype(np.float64)
         logits = head(model, features(model, batch)).numpy().astype(np.float64)
@@ -171,4 +171,5 @@ def test_drawn_features_lie_along_the_geometry(
     torch.manual_seed(0)
     first = wide.loss(model, batch, Y)
     torch.manual_seed(0)
-    assert float(wide.loss(model, batch, Y)) == float(first) != float(plain)
+    again = wide.loss(model, batch, Y)
+    assert float(again.detach()) == float(first.detach()) != float(plain.detach())
