@@ -119,7 +119,7 @@ def _check_models(federation: Federation, strategy: Strategy) -> None:
 
 def _check_features(settings: Settings, strategy: Strategy) -> None:
     """Refuse a layer before the head where the adapter is to be loaded without it."""
-    if settings.model_options.get("feature-dim") and strategy.gives_global_model:
+    if settings.model_options.get("feature-dim") and strategy.serves_all:
         raise ConfigurationError(
             f"model-args: feature-dim puts a layer before the head, and the adapter that "
             f"{strategy.describe()} gives could not be loaded onto the base; leave it out, or let "

@@ -53,7 +53,7 @@ class CCVR(base.Wrapper):
 
     def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
         super().__init__(inner, **options)
-        if not self.inner.gives_global_model:
+        if not self.inner.serves_all:
             raise ConfigurationError(
                 f"strategy: ccvr calibrates the head of a global model; {self.inner.describe()} "
                 "gives none, put it around fedavg or another method that does"

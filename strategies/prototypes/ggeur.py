@@ -61,7 +61,7 @@ class GGEUR(base.Wrapper):
 
     def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
         super().__init__(inner, **options)
-        if not self.inner.gives_global_model:
+        if not self.inner.serves_all:
             raise ConfigurationError(
                 f"strategy: ggeur takes the features of a global model; {self.inner.describe()} "
                 "gives none, put it around fedavg or another method that does"
