@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from app.federation import Federation
 from app.report.model_card import model_card
-from app.run_directory import RunDirectory
+from app.run_directory import ARTIFACTS, RunDirectory
 from app.settings import Settings
-from models.files import write_adapter, write_json
+from models.files import write_adapter, write_bytes, write_json
 from models.lora.merged import peft_settings, with_base_changes
 from strategies.base import Strategy
 from strategies.rounds.record import RoundRecord
+
+
+def export_artifacts(directory: RunDirectory, strategy: Strategy) -> None:
+    """Write ``artifacts.safetensors``: the arrays that a method keeps beside the adapter."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in strategy.artifacts().items()}
+    if arrays:
+        write_bytes(directory.path / ARTIFACTS, save(arrays))
 
 
 def export_adapter(

@@ -13,7 +13,7 @@ from flwr.supercore.exit import add_exit_handler
 from rich.console import Console
 
 from app.checkpoint import Checkpoints
-from app.export import export_adapter
+from app.export import export_adapter, export_artifacts
 from app.federation import Federation, open_federation
 from app.link import connected
 from app.registry import BASELINES, registry
@@ -65,6 +65,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     _check_ranks(federation, strategy)
     _check_models(federation, strategy)
     directory.write_models((federation.plan.model, federation.plan.base), federation.roster)
+    _check_features(settings, strategy)
     log(INFO, "%d clients; %s", len(federation.roster), strategy.describe())
     checkpoints = Checkpoints(
         directory.path / "checkpoints",
@@ -75,6 +76,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     results = Results(directory.path)
     last = train_rounds(federation, settings, strategy, results, directory, checkpoints)
     export_adapter(directory, federation, settings, strategy, last)
+    export_artifacts(directory, strategy)
     for name in settings.baselines:
         log(INFO, "Baseline: %s", name)
         other = Results(directory.path / "baselines" / name)
@@ -112,6 +114,16 @@ def _check_models(federation: Federation, strategy: Strategy) -> None:
             f"another base model ({other[0].variant}) than the run ({federation.plan.model}); "
             f"take {', '.join(registry().mixing())}, or leave out the variants of model-args "
             "and the nodes' model"
+        )
+
+
+def _check_features(settings: Settings, strategy: Strategy) -> None:
+    """Refuse a layer before the head where the adapter is to be loaded without it."""
+    if settings.model_options.get("feature-dim") and strategy.serves_all:
+        raise ConfigurationError(
+            f"model-args: feature-dim puts a layer before the head, and the adapter that "
+            f"{strategy.describe()} gives could not be loaded onto the base; leave it out, or let "
+            "the head stay with the clients, as in 'fedsa' or 'fedsa > fedper'"
         )
 
 

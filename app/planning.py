@@ -188,6 +188,7 @@ def _pretrain(settings: Settings, bases: Path, public: Examples, variant: Varian
 def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) -> AdaptedModel:
     """Build the server's copy of the model that clients train."""
     from clients.bases import assemble, choose_device
+    from clients.preparation import feature_dim
 
     if len(labels) < 2:
         raise DataError(f"there is only one class ({', '.join(labels)}); nothing to learn")
@@ -200,6 +201,7 @@ def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) ->
         adapter_args=dict(settings.adapter_args),
         seed=settings.seed,
         device=choose_device(settings.device),
+        feature_dim=feature_dim(settings.model_options),
     )
 
 

@@ -44,6 +44,14 @@ from strategies.personal.fedcac import FedCAC
 from strategies.personal.fedper import FedPer
 from strategies.personal.fedrep import FedRep
 from strategies.pooled import Pooled
+from strategies.prototypes.base import check_order
+from strategies.prototypes.ccvr import CCVR
+from strategies.prototypes.fd import FD
+from strategies.prototypes.fedgh import FedGH
+from strategies.prototypes.fedproto import FedProto
+from strategies.prototypes.fedsa import FedSA
+from strategies.prototypes.fedtgp import FedTGP
+from strategies.prototypes.ggeur import GGEUR
 from strategies.stale.fedau import FedAU
 from strategies.stale.fedstale import FedStale
 from strategies.stale.fedvarp import FedVARP
@@ -112,6 +120,13 @@ BUILT_IN = (
         AdaptiveClusters,
         "Yeganeh et al., 2022, https://arxiv.org/abs/2207.03448",
     ),
+    Method("fedsa", FedSA, "Zhou et al., AAAI 2025, https://arxiv.org/abs/2501.05496"),
+    Method("fedproto", FedProto, "Tan et al., AAAI 2022, https://arxiv.org/abs/2105.00243"),
+    Method("fedtgp", FedTGP, "Zhang et al., AAAI 2024, https://arxiv.org/abs/2401.03230"),
+    Method("fedgh", FedGH, "Yi et al., ACM MM 2023, https://arxiv.org/abs/2303.13137"),
+    Method("fd", FD, "Jeong et al., 2018, https://arxiv.org/abs/1811.11479"),
+    Method("ccvr", CCVR, "Luo et al., NeurIPS 2021, https://arxiv.org/abs/2106.05001"),
+    Method("ggeur", GGEUR, "Ma et al., CVPR 2025, https://arxiv.org/abs/2503.06457"),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}
@@ -180,6 +195,7 @@ class Registry:
             if not issubclass(wrapper, Wrapper):
                 raise ConfigurationError(f"strategy: '{name}' does not wrap another method")
             strategy = wrapper(strategy, **options.get(name, {}))
+        check_order(strategy)
         return strategy
 
     # ---- what the settings ask -----------------------------------------------------------
@@ -190,7 +206,7 @@ class Registry:
 
     def mixing(self) -> list[str]:
         """Names of the methods for clients whose base models differ."""
-        return [name for name, method in self._methods.items() if method.strategy.mixes_models]
+        return [name for name, method in self._methods.items() if _mixes(method.strategy)]
 
     def is_wrapper(self, name: str) -> bool:
         """Say whether a method wraps another one."""
@@ -242,6 +258,12 @@ class Registry:
     def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check a partition's name and its arguments."""
         return validate_partition(name, dict(options))
+
+
+def _mixes(strategy: type[Strategy]) -> bool:
+    """Say whether clients may have models of their own, by itself or with what it wraps else."""
+    inner = strategy.default_inner if issubclass(strategy, Wrapper) else None
+    return strategy.mixes_models or (inner is not None and inner.mixes_models)
 
 
 @functools.cache

@@ -46,6 +46,7 @@ CLIENT_COLUMNS = (
     "cluster",
 )
 
+ARTIFACTS = "artifacts.safetensors"
 STOPPED = 8
 """Exit code of a run that a signal ended."""
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 
 from clients.plan import Plan
-from clients.preparation import Preparation, make_preparation
+from clients.preparation import Preparation, feature_dim, make_preparation
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter
 from models.beside.extended import Extension
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import ClientError, ModelError
+from models.prototypes.projection import projected
 from models.randomness import derive_seed
 from models.schema import NamedArrays
 from models.tasks import load_base
@@ -40,11 +41,14 @@ def assemble(
     adapter_args: Mapping[str, object],
     seed: int,
     device: str,
+    feature_dim: int = 0,
 ) -> AdaptedModel:
     """Load a base from its folder and put an adapter on it; server and clients both do this."""
     if kind not in ("image", "text"):
         raise ModelError(f"no model is known for data of kind '{kind}'")
     loaded = load_base(folder, kind, labels, derive_seed(seed, "head"))  # type: ignore[arg-type]
+    if feature_dim:
+        loaded = projected(loaded, len(labels), feature_dim, derive_seed(seed, "projection"))
     return AdaptedModel(
         loaded,
         kind,  # type: ignore[arg-type]
@@ -149,6 +153,7 @@ class Bases:
             adapter_args=dict(plan.adapter_args),
             seed=plan.seed,
             device=choose_device(plan.device),
+            feature_dim=feature_dim(dict(plan.model_args)),
         )
         expected = plan.parsed_schema
         if plan.schema and found == plan.base and model.schema.hash != expected.hash:

@@ -195,7 +195,10 @@ class TextPreparation(Preparation):
         return TextInputs(encoded, self._tokenizer)
 
 
-MODEL_ARGS = {"max-length": "longest text in tokens; longer ones are cut (default 128)"}
+MODEL_ARGS = {
+    "max-length": "longest text in tokens; longer ones are cut (default 128)",
+    "feature-dim": "length of the features, by a trained layer before the head; 0 = the model's",
+}
 
 
 def model_arg_errors(options: Mapping[str, object]) -> list[str]:
@@ -208,7 +211,15 @@ def model_arg_errors(options: Mapping[str, object]) -> list[str]:
     length = options.get("max-length", 128)
     if isinstance(length, bool) or not isinstance(length, int) or not 1 <= length <= 1_000_000:
         errors.append(f"max-length = {length!r}: a whole number of tokens, at least 1")
+    features = options.get("feature-dim", 0)
+    if isinstance(features, bool) or not isinstance(features, int) or not 0 <= features <= 65_536:
+        errors.append(f"feature-dim = {features!r}: a whole number from 0 to 65,536")
     return errors
+
+
+def feature_dim(options: Mapping[str, object]) -> int:
+    """Return the length that features are brought to; 0 = the model's own."""
+    return int(str(options.get("feature-dim", 0)))
 
 
 def make_preparation(folder: Path, kind: Kind, options: Mapping[str, object]) -> Preparation:

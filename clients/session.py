@@ -102,7 +102,8 @@ class Session:
         work = self._round(task, before=task.server_round + 1)
         trainer, test = self._trainer(task.options), self.part(task.client, "test")
         used = trainer.model_of(work).vector
-        found = evaluate(work.model, test, used)
+        rule = trainer.rule_of(work)
+        found = evaluate(work.model, test, used, rule)
         others = {
             name: evaluate(work.model, test, arrays.vector)
             for name, arrays in trainer.others_of(work).items()
@@ -112,8 +113,8 @@ class Session:
             recipe = replace(work.recipe, local_epochs=epochs, local_steps=0)
             tuned = work.fit(used, recipe=recipe, purpose="personalise")
             others = {"shared": found} | others
-            found = evaluate(work.model, test, tuned.vector)
-        return replace(found, others=others, said=trainer.said_of(work))
+            found = evaluate(work.model, test, tuned.vector, rule)
+        return replace(found, others={**found.others, **others}, said=trainer.said_of(work))
 
     def _round(self, task: Task, before: int) -> ClientRound:
         store = self._store(task)

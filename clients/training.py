@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -166,7 +166,7 @@ class Evaluated:
     groups : mapping
         {column: {value: (correct, examples)}}.
     others : mapping
-        Other models of the same holder, by name.
+        Other models, or other ways to classify, of the same holder, by name.
     said : mapping
         What the method's client half says beside.
     """
@@ -188,21 +188,69 @@ class Evaluated:
         return {**self.said, **own}
 
 
+@dataclass(frozen=True)
+class Rule:
+    """Another way to classify than by the largest logit of the head.
+
+    Attributes
+    ----------
+    name : str
+    classify : callable
+        ``(model, batch)``: the head's logits (batch, C), and the classes by the rule (batch,).
+    first : bool
+        Whether the rule is what counts and the head's accuracy is reported beside it, or the
+        other way round.
+    """
+
+    name: str
+    classify: Callable[
+        [AdaptedModel, Mapping[str, torch.Tensor]], tuple[torch.Tensor, torch.Tensor]
+    ]
+    first: bool = True
+
+
 @torch.no_grad()
-def evaluate(model: AdaptedModel, data: Prepared, vector: Vector) -> Evaluated:
-    """Evaluate adapter numbers, shape (model.schema.size,), on one holder's examples."""
+def evaluate(
+    model: AdaptedModel, data: Prepared, vector: Vector, rule: Rule | None = None
+) -> Evaluated:
+    """Evaluate adapter numbers on one holder's examples.
+
+    Parameters
+    ----------
+    model : AdaptedModel
+    data : Prepared
+    vector : ndarray, shape (model.schema.size,)
+    rule : Rule, optional
+        Another way to classify beside the head; both are reported then.
+    """
     if len(data) == 0:
         raise ClientError("empty", "the client has no test examples")
     model.load(vector)
     model.module.eval()
     loss = 0.0
-    predicted = np.empty(len(data), dtype=np.int64)
+    by_head = np.empty(len(data), dtype=np.int64)
+    by_rule = np.empty_like(by_head)
     for start in range(0, len(data), EVALUATION_BATCH):
         rows = np.arange(start, min(start + EVALUATION_BATCH, len(data)))
-        logits = model.module(**data.inputs.batch(rows, model.device)).logits
+        batch = data.inputs.batch(rows, model.device)
+        if rule is None:
+            logits = model.module(**batch).logits
+        else:
+            logits, chosen = rule.classify(model, batch)
+            by_rule[rows] = chosen.cpu().numpy()
         targets = torch.from_numpy(data.targets[rows]).to(model.device)
         loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
-        predicted[rows] = logits.argmax(-1).cpu().numpy()
+        by_head[rows] = logits.argmax(-1).cpu().numpy()
+    head = _evaluated(data, by_head, loss / len(data))
+    if rule is None:
+        return head
+    ruled = _evaluated(data, by_rule, loss / len(data))
+    if rule.first:
+        return replace(ruled, others={"head": head})
+    return replace(head, others={rule.name: ruled})
+
+
+def _evaluated(data: Prepared, predicted: npt.NDArray[np.int64], loss: float) -> Evaluated:
     correct = predicted == data.targets
     groups = {
         column: {
@@ -212,13 +260,8 @@ def evaluate(model: AdaptedModel, data: Prepared, vector: Vector) -> Evaluated:
         }
         for column, values in data.groups.items()
     }
-    return Evaluated(
-        loss / len(data),
-        float(correct.mean()),
-        macro_f1(data.targets, predicted),
-        len(data),
-        groups,
-    )
+    accuracy = float(correct.mean())
+    return Evaluated(loss, accuracy, macro_f1(data.targets, predicted), len(data), groups)
 
 
 def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:

@@ -18,6 +18,8 @@ from models.lora.base_change import ChangingBase
 from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
 from models.tasks import TASKS, Kind, LoadedBase
 
+_PEFT_HEADS = frozenset(["classifier", "score"])
+
 
 class AdaptedModel:
     """A PEFT model and the flat view of what is trained.
@@ -59,7 +61,7 @@ class AdaptedModel:
 
         self.kind = kind
         torch.manual_seed(seed)
-        heads = list(base.fresh)
+        heads = _heads(base.fresh, TASKS[kind].peft_type)
         config = adapter.peft_config(base.module, heads, TASKS[kind].peft_type)
         if adapter.needs_full_precision:
             base.module.float()
@@ -125,6 +127,19 @@ class AdaptedModel:
         raw = self._config.to_dict()
         raw.update(base_model_name_or_path=base_name, inference_mode=True)
         return {key: _plain(value) for key, value in raw.items()}
+
+
+def _heads(fresh: tuple[str, ...], task: str | None) -> list[str]:
+    """Return the modules that PEFT is to train whole.
+
+    For sequence classification PEFT takes ``classifier`` and ``score`` by itself. A layer inside,
+    named beside them, would get a trained copy that nothing reads.
+    """
+    if task != "SEQ_CLS":
+        return list(fresh)
+    whole = (name.partition(".")[0] for name in fresh)
+    pairs = zip(fresh, whole, strict=True)
+    return [*dict.fromkeys(top if top in _PEFT_HEADS else name for name, top in pairs)]
 
 
 def _to_float32(part: torch.nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:

@@ -31,7 +31,7 @@ def last_layer(model: AdaptedModel) -> torch.nn.Linear:
     found = [
         part
         for name, part in model.module.named_modules()
-        if name.endswith(".modules_to_save.default")
+        if ".modules_to_save.default" in name
         and isinstance(part, torch.nn.Linear)
         and part.out_features == labels
     ]

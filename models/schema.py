@@ -108,6 +108,20 @@ class Schema:
         wanted = frozenset(keys)
         return Schema(tuple(spec for spec in self.arrays if spec.key in wanted), self.facts)
 
+    def beside(self, other: Schema) -> Schema:
+        """Return the schema of both, with this one's facts.
+
+        Raises
+        ------
+        BouquetError
+            A key that both have.
+        """
+        twice = sorted(self.slices.keys() & other.slices.keys())
+        if twice:
+            raise BouquetError(f"two arrays of one payload are called '{twice[0]}'")
+        specs = sorted((*self.arrays, *other.arrays), key=lambda spec: spec.key)
+        return Schema(tuple(specs), self.facts)
+
     def to_json(self) -> str:
         """Return the canonical text; equal schemas give equal text."""
         rows = [[s.key, list(s.shape), s.dtype] for s in self.arrays]
@@ -206,6 +220,15 @@ class NamedArrays(Mapping[str, npt.NDArray[np.floating]]):
         parts = [self.vector[self.schema.slices[spec.key][0]] for spec in schema.arrays]
         empty = np.empty(0, dtype=self.vector.dtype)
         return NamedArrays(schema, np.concatenate([empty, *parts]))
+
+    def beside(self, other: NamedArrays) -> NamedArrays:
+        """Return a copy of both in one payload, with the facts of this one's schema."""
+        schema = self.schema.beside(other.schema)
+        parts = [
+            (self if spec.key in self.schema.slices else other)[spec.key] for spec in schema.arrays
+        ]
+        flat = [np.empty(0, schema.dtype), *(part.reshape(-1) for part in parts)]
+        return NamedArrays(schema, np.concatenate(flat, dtype=schema.dtype))
 
     def overlaid(self, part: Mapping[str, npt.NDArray[np.generic]]) -> NamedArrays:
         """Return a copy in which some of the arrays are replaced.

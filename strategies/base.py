@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from models.errors import BouquetError, ConfigurationError
 from models.lora.base_change import BaseChanges
 from models.schema import NamedArrays
@@ -198,6 +201,10 @@ class Strategy(FlowerInterface):
         """Return numbers of the method's own for the round's record, such as an error or a beta."""
         return {}
 
+    def artifacts(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """Return arrays to keep in the run directory beside the adapter, by name."""
+        return {}
+
     def keep_in(self, folder: Path) -> None:
         """Keep what does not fit into memory under this folder; called before `initialise`."""
 
@@ -228,9 +235,12 @@ class Wrapper(Strategy):
     ----------
     default_inner : type of Strategy or None
         What it wraps where nothing is said; None where something must be said.
+    tells_clients : bool
+        It changes what clients are sent or do; what it wraps then must leave them to it.
     """
 
     wraps: ClassVar[bool] = True
+    tells_clients: ClassVar[bool] = True
     default_inner: ClassVar[type[Strategy] | None] = None
 
     def __init__(self, inner: Strategy | None = None, **options: Any) -> None:
@@ -323,6 +333,9 @@ class Wrapper(Strategy):
 
     def figures(self) -> Mapping[str, float]:
         return self.inner.figures()
+
+    def artifacts(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        return self.inner.artifacts()
 
     def keep_in(self, folder: Path) -> None:
         self.inner.keep_in(folder / "inner")

@@ -41,6 +41,7 @@ class FedOpt(base.Wrapper):
     """A server optimiser around another strategy."""
 
     about: ClassVar[str] = "server optimiser (sgd, adam, yogi, adagrad) around any rule"
+    tells_clients: ClassVar[bool] = False
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     Options: ClassVar[type[base.Options]] = FedOptOptions
     options: FedOptOptions

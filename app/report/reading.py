@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from app.report.participation import Participation
 from app.report.record import (
@@ -27,6 +30,7 @@ from app.report.record import (
     RunRecord,
     clean,
 )
+from app.run_directory import ARTIFACTS
 from models.errors import RunDirectoryError
 from strategies.transport.roster import natural_key
 
@@ -72,7 +76,18 @@ def read_run(run_dir: Path) -> RunRecord:
         },
         baselines=_read_baselines(run_dir / "baselines"),
         participation=_read_participation(run_dir / "participation.csv", rounds, clients),
+        artifacts=_read_artifacts(run_dir / ARTIFACTS),
     )
+
+
+def _read_artifacts(path: Path) -> Mapping[str, npt.NDArray[np.floating]]:
+    if not path.is_file():
+        return {}
+    try:
+        found: Mapping[str, npt.NDArray[np.floating]] = load(path.read_bytes())
+    except (SafetensorError, ValueError) as error:
+        raise RunDirectoryError(f"{path} is no safetensors file: {error}") from error
+    return found
 
 
 def _read_baselines(folder: Path) -> dict[str, RunRecord]:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from app.report.participation import Participation
 
 Groups: TypeAlias = Mapping[str, Mapping[str, "GroupScore"]]
@@ -112,6 +115,8 @@ class RunRecord:
         Runs compared with this one, by name.
     participation : Participation or None
         None where the run did not write down who was asked.
+    artifacts : mapping of str to ndarray
+        What the method kept beside the adapter.
     """
 
     directory: Path
@@ -123,6 +128,7 @@ class RunRecord:
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     baselines: Mapping[str, RunRecord] = field(default_factory=dict)
     participation: Participation | None = None
+    artifacts: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

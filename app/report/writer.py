@@ -16,6 +16,7 @@ from app.report.plots.gain import gain_figure, gain_words
 from app.report.plots.groups import group_figure
 from app.report.plots.method import method_figure, method_words
 from app.report.plots.participation import participation_caption, participation_figure
+from app.report.plots.prototypes import prototype_figure, prototype_words
 from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
 from app.report.record import RunRecord
@@ -101,6 +102,9 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
     method = method_figure(record)
     if method is not None:
         yield ("method", method, *method_words(record))
+    prototypes = prototype_figure(record)
+    if prototypes is not None:
+        yield ("prototypes", prototypes, *prototype_words(record))
     participation = record.participation
     raster = participation_figure(participation) if participation is not None else None
     if participation is not None and raster is not None:

@@ -15,6 +15,9 @@ from clients.trainers.partial import Partial
 from clients.trainers.personal.ditto import DittoTrainer
 from clients.trainers.personal.fedcac import FedCACTrainer
 from clients.trainers.personal.fedrep import FedRepTrainer
+from clients.trainers.prototypes.classifiers import Distil, GlobalHead
+from clients.trainers.prototypes.gaussians import Augmented, Statistics
+from clients.trainers.prototypes.nearest import Nearest, TowardsAnchors
 from clients.trainers.sparse import Sparse
 
 TRAINERS: dict[str, type[Trainer]] = {
@@ -31,21 +34,33 @@ TRAINERS: dict[str, type[Trainer]] = {
     "fedrep": FedRepTrainer,
     "fedcac": FedCACTrainer,
     "ifca": IFCATrainer,
+    "fd": Distil,
+    "fedgh": GlobalHead,
+    "fedproto": Nearest,
+    "fedsa": TowardsAnchors,
+    "ggeur": Augmented,
+    "statistics": Statistics,
 }
 
 __all__ = [
     "TRAINERS",
     "Around",
+    "Augmented",
     "ClientRound",
     "FMLTrainer",
     "FedKDTrainer",
+    "Distil",
     "Frozen",
+    "GlobalHead",
     "HetLoRATrainer",
     "IFCATrainer",
+    "Nearest",
     "Outcome",
     "PFedLoRATrainer",
     "Partial",
     "SharedHeadTrainer",
     "Sparse",
+    "Statistics",
+    "TowardsAnchors",
     "Trainer",
 ]

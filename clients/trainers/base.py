@@ -18,7 +18,7 @@ from models.schema import NamedArrays, Schema, Vector
 if TYPE_CHECKING:
     from clients.objectives import Objective
     from clients.plan import Recipe
-    from clients.training import Prepared, Trained
+    from clients.training import Prepared, Rule, Trained
     from models.adapted import AdaptedModel
     from models.beside.extended import Extension
 
@@ -137,6 +137,10 @@ class Trainer(BaseModel):
 
     def extension(self) -> Extension | None:
         """Return what the method puts beside the client's model; the same every round."""
+        return None
+
+    def rule_of(self, work: ClientRound) -> Rule | None:
+        """Return how the client classifies, if not by its head alone."""
         return None
 
     def model_of(self, work: ClientRound) -> NamedArrays:

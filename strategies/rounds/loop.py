@@ -25,6 +25,7 @@ from strategies.rounds.record import (
     summarise_clients,
     summarise_clusters,
     summarise_groups,
+    summarise_others,
 )
 from strategies.transport.exchange import Action, Exchange, Finding, Rejection, Reply, Request
 
@@ -302,6 +303,7 @@ class RoundLoop:
             record,
             server_metrics=dict(server),
             client_metrics=summarise_clients(replies),
+            method={**record.method, **summarise_others(replies)},
             groups=summarise_groups(replies),
             assignment=assignment,
             clusters=summarise_clusters(replies, assignment),

@@ -142,6 +142,17 @@ def summarise_clients(replies: Mapping[str, Reply]) -> dict[str, float]:
     return summary
 
 
+def summarise_others(replies: Mapping[str, Reply]) -> dict[str, float]:
+    """Return the mean over clients of other accuracies that they report, such as the head's."""
+    sums: dict[str, list[float]] = {}
+    for reply in replies.values():
+        for name, value in reply.metrics.items():
+            counted = name.removeprefix("accuracy_") in (name, *OTHER_MODELS)
+            if not counted and reply.num_examples > 0:
+                sums.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in sorted(sums.items())}
+
+
 def summarise_groups(replies: Mapping[str, Reply]) -> dict[str, dict[str, dict[str, float]]]:
     """Add up the clients' counts by group; each note is {column: {value: [correct, examples]}}."""
     sums: dict[str, dict[str, list[int]]] = {}

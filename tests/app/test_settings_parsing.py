@@ -137,7 +137,7 @@ def errors_of(config: dict[str, object]) -> list[str]:
             "model-args",
             "max-lenght=9",
             "\"max-lenght=9\": unknown option 'max-lenght': did you mean 'max-length'? "
-            "known: max-length, variants",
+            "known: max-length, feature-dim, variants",
         ),
         (
             "optimizer-args",

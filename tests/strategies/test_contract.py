@@ -79,6 +79,18 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
             (("adaptive-clusters", "fedstale"), {"warm-up-rounds": 1, "feature": "product"}),
         )
     },
+    **{
+        f"{outer} > {inner}": lambda outer=outer, inner=inner: registry().compose(
+            (outer, inner), {}
+        )
+        for outer, inner in (
+            ("fedsa", "fedavg"),
+            ("fedproto", "fedper"),
+            ("fedtgp", "fedstale"),
+            ("fedgh", "fedavg"),
+        )
+    },
+    "fedopt > fedsa > fedavg": lambda: registry().compose(("fedopt", "fedsa", "fedavg"), {}),
     "fedopt > fedopt > fedavg": lambda: registry().compose(("fedopt", "fedopt", "fedavg"), {}),
 }
 EVERY = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
@@ -107,14 +119,14 @@ def started(make: Callable[[], Strategy], folder: Path | None = None) -> Strateg
 def asked_for(strategy: Strategy, item: Update, where: RoundContext) -> Update:
     """Cut an update to what the strategy asked the client for.
 
-    What is no part of an adapter is filled with its numbers.
+    What is no part of an adapter is filled with its numbers, made positive.
     """
     told = strategy.instruct(item.client, where)
     wanted = told.reply or told.arrays.schema
     if not is_masked(wanted):
         own = item.arrays
         parts = [
-            own[s.key].reshape(-1) if s.key in own else np.resize(own.vector, s.size)
+            own[s.key].reshape(-1) if s.key in own else np.abs(np.resize(own.vector, s.size))
             for s in wanted.arrays
         ]
         return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
@@ -247,3 +259,14 @@ def test_impossible_pairs_are_refused_by_name() -> None:
 
     with pytest.raises(ConfigurationError, match="'fedavg' does not wrap another method"):
         registry().compose(("fedavg", "fedavg"), {})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("fedsa", "fedgh"), ("ffa-lora", "fedsa"), ("fedper", "fd"), ("ggeur", "fedsa", "fedavg")],
+)
+def test_who_tells_clients_what_to_do_does_not_go_around_prototypes(names: tuple[str, ...]) -> None:
+    from models.errors import ConfigurationError
+
+    with pytest.raises(ConfigurationError, match="both tell clients what to do"):
+        registry().compose(names, {})

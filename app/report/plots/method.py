@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from app.report.plots import style
+from app.report.plots.prototypes import DISTANCES
 from app.report.record import RunRecord
 from app.report.wording import number
 
@@ -26,6 +27,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "threshold": ("Threshold", "Least overlap of critical numbers for collaboration"),
     "beta": ("beta", "Weight of remembered updates"),
     "rank": ("Rank", "Of the adapter that travels"),
+    "accuracy_head": ("By the head", "Clients' mean accuracy if the head classified"),
+    "accuracy_prototype": ("By prototypes", "Clients' mean accuracy by the nearest prototype"),
+    "anchor_distance": ("To the anchors", "Mean distance of a prototype from its anchor"),
+    "anchor_separation": ("Between anchors", "Mean distance to the nearest other anchor"),
+    "margin": ("Margin", "Added to the distance of the true class"),
+    "server_loss": ("Server's loss", "Of the generator of prototypes"),
 }
 
 
@@ -62,6 +69,7 @@ def method_words(record: RunRecord) -> tuple[str, str]:
 def _shown(record: RunRecord) -> list[str]:
     """Return the names of the figures that are drawn, the aggregation error first."""
     names = {name for line in record.rounds for name in line.figures if "/" not in name}
+    names -= DISTANCES.keys() if record.artifacts else set()
     return sorted(names, key=lambda name: (name != ERROR, name))[:_MOST_PANELS]
 
 

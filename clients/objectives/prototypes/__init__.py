@@ -1,0 +1,1 @@
+"""Objectives on features and class prototypes, and the means taken of them."""

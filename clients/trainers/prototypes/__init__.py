@@ -1,0 +1,1 @@
+"""Client halves of methods in which class prototypes travel."""

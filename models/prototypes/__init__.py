@@ -1,0 +1,1 @@
+"""Class prototypes as both halves know them."""

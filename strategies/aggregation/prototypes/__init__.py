@@ -1,0 +1,1 @@
+"""Pure rules on tables of class prototypes."""

@@ -1,0 +1,1 @@
+"""Methods in which class prototypes travel: instead of adapters, or beside them."""
