@@ -14,7 +14,8 @@ is the run's own setting. With ``meta-start=1, meta-end=1`` this is plain averag
 
 The paper cuts at a distance (``threshold``), which depends on model and learning rate. Two cuts of
 ours have no scale: at a share of the largest height (``normalised-threshold``), or, by default,
-where the groups' mean silhouette is largest. ``refine=false`` leaves the tree's groups as they are.
+where the groups' mean silhouette is furthest above chance. ``refine=false`` leaves the tree's
+groups as they are.
 
 A client that was not there when clusters were made is sent w, trains as the others did then, and
 joins the cluster whose mean update is nearest; this update counts nowhere. Until then it uses w.
@@ -70,7 +71,7 @@ class AdaptiveClustersOptions(FeatureOptions):
     ] = 0.0
     silhouette: Annotated[
         float, Field(ge=0, lt=1, description="least mean silhouette for a cut to be made at all")
-    ] = 0.35
+    ] = 0.25
     singletons: Annotated[
         Literal["nearest", "distance-to-server", "stay"],
         Field(description="whom a client that is alone joins: see the documentation"),

@@ -15,8 +15,9 @@ run, so that no scale is needed:
 
     ||mean_i dW_i|| < eps1 max_i ||dW_i||   and   max_i ||dW_i|| > eps2 (the largest one so far)
 
-At rest the updates of like clients are noise and cancel too, so that both parts must also stand
-apart: the mean silhouette of their unit updates is to be at least ``silhouette``.
+At rest the updates of like clients are noise and cancel too, so that there must also be groups:
+some cut of a tree of the unit updates whose mean silhouette is above ``silhouette``, and above
+what chance gives (`strategies.aggregation.clusters.trees.best_cut`).
 
 A client that comes later goes down the tree of splits, as in the paper: it is sent the model that
 was split, and its update joins the part to whose mean direction its angle is smaller (the paper
@@ -38,7 +39,7 @@ from models.lora.resize import resized
 from models.schema import NamedArrays, Vector
 from strategies import base
 from strategies.aggregation.clusters.bipartition import Norms, bipartition, cosine_similarity
-from strategies.aggregation.clusters.trees import separation, spaces_of
+from strategies.aggregation.clusters.trees import best_cut, ward_tree
 from strategies.clusters.by_cluster import Collected
 from strategies.clusters.clustered import Clustered
 from strategies.clusters.drawing import Drawing, worth_drawing
@@ -62,7 +63,7 @@ class CFLOptions(FeatureOptions):
         float, Field(ge=0, description="least of the largest update; 0 = 1.6, relative 0.1")
     ] = 0.0
     silhouette: Annotated[
-        float, Field(ge=0, lt=1, description="least of two parts, with relative criteria")
+        float, Field(ge=0, lt=1, description="least of any groups, with relative criteria")
     ] = 0.25
     min_round: Annotated[int, Field(ge=0, description="splits come after this round")] = 20
     participation: Annotated[
@@ -216,12 +217,12 @@ class CFL(Clustered):
             or not self._at_odds(norms)
         ):
             return
-        parts = bipartition(cosine_similarity(rows))
         unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
         if self.options.criteria == "relative":
-            sides = np.isin(np.arange(len(rows)), parts[1]).astype(np.int64)
-            if separation(spaces_of(unit), sides) < self.options.silhouette:
+            groups, _ = best_cut(ward_tree(unit), unit, self.options.silhouette)
+            if not groups.any():
                 return
+        parts = bipartition(cosine_similarity(rows))
         model = self.clusters[cluster].arrays
         other = self.add_cluster(model, context.round)
         directions = np.stack([unit[part].mean(axis=0) for part in parts])

@@ -15,11 +15,14 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import pdist, squareform
 
 from models.errors import BouquetError
+from models.randomness import derive_generator
 
 Float64 = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
-_LOOKED_AT = 2000
-_MOST_GROUPS = 50
+_LOOKED_AT = 500
+_MOST_GROUPS = 30
+_SAMPLES = 10
+_SURELY_APART = 0.8
 _ABOVE_NOISE = 1.45
 _PASSES = 20
 
@@ -100,13 +103,17 @@ def nearest_mean(point: Float64, means: Float64) -> int:
 
 
 def best_cut(tree: Float64, features: Float64, least: float) -> tuple[Groups, float]:
-    """Cut where the groups' mean silhouette is largest; no cut where it stays below `least`.
+    """Cut where the groups stand apart most, by their mean silhouette; nowhere if none does.
 
     A point's silhouette is (b - a) / max(a, b), with a its mean distance to the others of its group
     and b to those of the nearest other group; 0 where it is alone (Rousseeuw 1987). It has no
-    scale. Distances are measured as they are, and in the principal components that stand out: in
-    all of the many dimensions of an update noise makes all clients about equally far from one
-    another. The larger of both silhouettes counts. Of many points, 2,000 at equal steps are taken.
+    scale, but points without any groups have one above 0 too, a large one in few dimensions. So it
+    is compared with what Ward's groups of normal points of the same principal variances have: a cut
+    counts if it is above that by two standard deviations (or above 0.8), and above `least`.
+
+    Distances are looked at as they are, and in the principal components that stand out: in all of
+    the many dimensions of an update noise makes all clients about equally far from one another. Of
+    many points 500 at equal steps are looked at.
 
     Parameters
     ----------
@@ -121,32 +128,43 @@ def best_cut(tree: Float64, features: Float64, least: float) -> tuple[Groups, fl
         Where the tree is cut.
     """
     count = len(features)
-    best, groups = least, np.zeros(count, np.int64)
+    groups = np.zeros(count, np.int64)
     height = float(tree[-1, 2]) if len(tree) else 0.0
     looked_at = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
-    spaces = spaces_of(features[looked_at])
-    for number in range(2, min(_MOST_GROUPS, count - 1) + 1):
-        found = groups_of(tree, number)
-        score = separation(spaces, found[looked_at])
-        if score > best:
-            # Between the last merge that is kept and the first that is undone.
-            height = float(tree[-number, 2] + tree[-number + 1, 2]) / 2
-            best, groups = score, found
+    numbers = range(2, min(_MOST_GROUPS, len(looked_at) - 1) + 1)
+    cuts = {number: groups_of(tree, number) for number in numbers}
+    best = 0.0
+    points, out = principal(features[looked_at])
+    for space in (points, points[:, :out]):
+        if not space.size or not cuts:
+            continue
+        distances = squareform(pdist(space))
+        bars = _by_chance(space, numbers)
+        for (number, found), bar in zip(cuts.items(), bars, strict=True):
+            score = silhouette(distances, found[looked_at])
+            if score >= least and score - bar > best:
+                # Between the last merge that is kept and the first that is undone.
+                height = float(tree[-number, 2] + tree[-number + 1, 2]) / 2
+                best, groups = score - bar, found
     return groups, height
 
 
-def spaces_of(points: Float64) -> list[Float64]:
-    """Return the distances of points as they are, and in the components that stand out."""
-    return [squareform(pdist(space)) for space in (points, standing_out(points)) if space.size]
+def _by_chance(points: Float64, numbers: Sequence[int]) -> Float64:
+    """Return for each number of groups the silhouette that points without groups may reach."""
+    deviations = points.std(axis=0)
+    found = []
+    for sample in range(_SAMPLES):
+        generator = derive_generator(0, "silhouette", sample)
+        made = deviations * generator.normal(size=points.shape)
+        tree, distances = ward_tree(made), squareform(pdist(made))
+        found.append([silhouette(distances, groups_of(tree, number)) for number in numbers])
+    rows = np.array(found)
+    bars: Float64 = np.minimum(rows.mean(axis=0) + 2 * rows.std(axis=0), _SURELY_APART)
+    return bars
 
 
-def separation(spaces: Sequence[Float64], groups: Groups) -> float:
-    """Return the larger of the mean silhouettes in what `spaces_of` gives."""
-    return max((silhouette(distances, groups) for distances in spaces), default=0.0)
-
-
-def standing_out(points: Float64) -> Float64:
-    """Return the coordinates of points in the principal components that stand out of the noise.
+def principal(points: Float64) -> tuple[Float64, int]:
+    """Return the principal coordinates of points, and how many of them stand out of the noise.
 
     A component stands out if its variance is above 1.45 times the largest of pure noise. That is
     (1 + sqrt(beta))^2 / (1 - beta/3) times the median one, with beta the ratio of the matrix's
@@ -158,12 +176,13 @@ def standing_out(points: Float64) -> Float64:
 
     Returns
     -------
-    ndarray, shape (n, m)
-        m may be 0.
+    coordinates : ndarray, shape (n, min(n - 1, d))
+        Largest variance first.
+    out : int
     """
     count, size = points.shape
     centred = points - points.mean(axis=0)
-    if size > count:
+    if size >= count:
         values, vectors = np.linalg.eigh(centred @ centred.T)
         values, vectors = values[1:], vectors[:, 1:]  # the centre takes one dimension away
         coordinates = vectors * np.sqrt(np.maximum(values, 0.0))
@@ -171,11 +190,11 @@ def standing_out(points: Float64) -> Float64:
         values, vectors = np.linalg.eigh(centred.T @ centred)
         coordinates = centred @ vectors
     if not len(values):
-        return np.zeros((count, 0))
+        return coordinates, 0
     beta = min(count, size) / max(count, size)
     edge = (1 + np.sqrt(beta)) ** 2 / (1 - beta / 3)
-    found: Float64 = coordinates[:, values > _ABOVE_NOISE * edge * np.median(values)]
-    return found
+    out = int((values > _ABOVE_NOISE * edge * np.median(values)).sum())
+    return coordinates[:, ::-1], out
 
 
 def silhouette(distances: Float64, groups: Groups) -> float:

@@ -20,9 +20,9 @@ from strategies.aggregation.clusters.trees import (
     cut,
     leaves,
     nearest_mean,
+    principal,
     settled,
     silhouette,
-    standing_out,
     ward_tree,
     without_singletons,
 )
@@ -44,7 +44,7 @@ def test_ward_heights_by_hand() -> None:
 
 def test_one_point_is_one_group() -> None:
     tree = ward_tree(np.ones((1, 3)))
-    groups, height = best_cut(tree, np.ones((1, 3)), 0.35)
+    groups, height = best_cut(tree, np.ones((1, 3)), 0.25)
     assert (groups.tolist(), height, leaves(tree)) == ([0], 0.0, [0])
     assert cut(tree, 1.0).tolist() == [0]
 
@@ -73,16 +73,16 @@ def test_the_best_cut_finds_far_groups_at_any_scale(
     generator = np.random.default_rng(seed)
     truth = np.repeat(np.arange(groups), size)
     points = 20 * np.eye(groups, 8)[truth] + generator.normal(size=(len(truth), 8))
-    found, height = best_cut(ward_tree(scale * points), scale * points, 0.35)
+    found, height = best_cut(ward_tree(scale * points), scale * points, 0.25)
     np.testing.assert_array_equal(found, truth)
     np.testing.assert_array_equal(cut(ward_tree(scale * points), height), truth)
 
 
-@pytest.mark.parametrize("shape", [(6, 100), (30, 500), (60, 60), (200, 12)])
+@pytest.mark.parametrize("shape", [(6, 100), (30, 500), (60, 60), (200, 12), (40, 2), (18, 3)])
 def test_points_without_groups_are_not_cut(shape: tuple[int, int]) -> None:
     for seed in range(5):
         points = np.random.default_rng(seed).normal(size=shape)
-        found, _ = best_cut(ward_tree(points), points, 0.35)
+        found, _ = best_cut(ward_tree(points), points, 0.25)
         assert set(found.tolist()) == {0}
 
 
@@ -92,17 +92,21 @@ def test_groups_are_found_in_noise_larger_than_their_distance(size: int) -> None
     truth = np.repeat(np.arange(3), 10)
     means = 0.8 * np.sqrt(size / 2) * np.eye(3, size)[truth]
     points = means + np.random.default_rng(1).normal(size=(30, size))
-    found, _ = best_cut(ward_tree(points), points, 0.35)
+    found, _ = best_cut(ward_tree(points), points, 0.25)
     np.testing.assert_array_equal(found, truth)
 
 
-def test_components_that_stand_out_keep_distances() -> None:
-    truth = np.repeat(np.arange(3), 4)
-    points = np.eye(3, 7)[truth]
-    kept = standing_out(points)
-    np.testing.assert_allclose(np.linalg.norm(kept[0] - kept[4]), np.sqrt(2), atol=1e-6)
-    assert standing_out(np.ones((5, 3))).shape[0] == 5
-    assert standing_out(np.ones((1, 3))).shape == (1, 0)
+def test_principal_coordinates_keep_distances_and_count_what_stands_out() -> None:
+    generator = np.random.default_rng(0)
+    truth = np.repeat(np.arange(3), 10)
+    points = 3 * np.sqrt(400 / 20) * np.eye(3, 400)[truth] + generator.normal(size=(30, 400))
+    kept, out = principal(points)
+    assert (kept.shape, out) == ((30, 29), 2)
+    np.testing.assert_allclose(
+        np.linalg.norm(kept[0] - kept[10]), np.linalg.norm(points[0] - points[10]), rtol=1e-6
+    )
+    assert principal(np.ones((1, 3)))[0].shape == (1, 0)
+    assert principal(generator.normal(size=(200, 12)))[0].shape == (200, 12)
 
 
 def test_singletons_join_the_nearest_mean_or_who_is_as_far_from_the_server() -> None:
