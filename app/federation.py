@@ -12,11 +12,21 @@ from app.planning import Base, build, data_spec, find_bases, make_plan
 from app.registry import registry
 from app.settings import Settings
 from app.settings.ranks import assigned_ranks
-from clients.data import Examples, load_server_test, order_labels
+from clients.data import (
+    DataSpec,
+    Drift,
+    Examples,
+    load_federation,
+    load_server_test,
+    make_drift,
+    order_labels,
+)
+from clients.data.drift import NO_DRIFT
+from clients.evaluation import evaluate
+from clients.holdings import prepare
 from clients.plan import Plan
 from clients.preparation import make_preparation
-from clients.session import prepare
-from clients.training import Prepared, evaluate
+from clients.training import Prepared
 from models.adapted import AdaptedModel
 from models.checkpoint import pack_checkpoint
 from models.errors import ConfigurationError, DataError
@@ -49,6 +59,8 @@ class Federation:
         The server's test set.
     refused : mapping
         Who cannot take part, and why.
+    drift : Drift or None
+        How the clients' data change over the rounds.
     """
 
     grid: ClientGrid
@@ -58,6 +70,7 @@ class Federation:
     initial: NamedArrays
     test: Prepared | None
     refused: Mapping[str, str]
+    drift: Drift | None = None
 
     @property
     def roster(self) -> Roster:
@@ -138,6 +151,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     test = _server_test(settings, own_data)
     seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
     labels = settings.labels or tuple(order_labels(seen))
+    drift = _drift(spec, labels, kind, own_data)
     base, others = find_bases(settings, kind, bases, own_data)
     model = build(settings, kind, labels, base)
     plan = make_plan(settings, kind, labels, base, model, others)
@@ -170,11 +184,19 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         initial=model.arrays(),
         test=prepare(test, labels, preparation) if test is not None else None,
         refused=registrar.refused,
+        drift=drift,
     )
 
 
 def _shipping(settings: Settings, base: Base) -> Callable[[], bytes] | None:
     return (lambda: pack_checkpoint(base.folder)) if settings.ships(base.model) else None
+
+
+def _drift(spec: DataSpec, labels: tuple[str, ...], kind: str, own_data: bool) -> Drift | None:
+    """Return the drift as the clients meet it; a divided data set says who they all are."""
+    divided = spec.drift != NO_DRIFT and not own_data
+    everybody = load_federation(spec).client_ids if divided else ()
+    return make_drift(spec, labels, kind, everybody)
 
 
 def _one_kind(kinds: frozenset[str]) -> str:

@@ -73,6 +73,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
         settings.checkpoint_keep,
         federation.initial.schema.hash,
     )
+    _write_drift(federation, settings, directory)
     results = Results(directory.path)
     last = train_rounds(federation, settings, strategy, results, directory, checkpoints)
     export_adapter(directory, federation, settings, strategy, last)
@@ -81,6 +82,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
         log(INFO, "Baseline: %s", name)
         other = Results(directory.path / "baselines" / name)
         train_rounds(federation, settings, _baseline(name, settings), other, directory)
+    _write_drift(federation, settings, directory)  # with those who came later
     from app.report import write_report
     from app.report.gain_columns import add_gains
     from app.report.summary import print_summary
@@ -90,6 +92,12 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     report = write_report(directory.path)
     print_summary(directory.path, Console(width=120))
     log(INFO, "Report: %s", report)
+
+
+def _write_drift(federation: Federation, settings: Settings, directory: RunDirectory) -> None:
+    if federation.drift is not None:
+        clients = [client for client in federation.roster.ids if not client.startswith("@")]
+        directory.write_drift(federation.drift.table(clients, settings.num_server_rounds))
 
 
 def _check_ranks(federation: Federation, strategy: Strategy) -> None:

@@ -99,7 +99,11 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
 
         federation = load_federation(spec)
         mine = own_share(federation.client_ids, node)
-        cards = [describe_client(federation.client(client)) for client in mine]
+        cards = [
+            {**describe_client(federation.client(client)), "examples": most}
+            for client in mine
+            for most in (federation.most_examples(client),)
+        ]
     if "rank" in node:
         cards = [{**card, "rank": _rank(node["rank"])} for card in cards]
     if own_model(node):

@@ -111,7 +111,7 @@ def run_client(session: Session, task: Task, action: str) -> ClientResult:
     """Train or evaluate one client."""
     if action == "train":
         done = session.train(task)
-        examples = len(session.part(task.client, "train"))
+        examples = len(session.part(task.client, "train", task.server_round))
         return ClientResult(task.client, examples, done.metrics, done.notes, done.arrays)
     found = session.evaluate(task)
     groups = {c: {v: list(n) for v, n in values.items()} for c, values in found.groups.items()}

@@ -66,6 +66,8 @@ def data_spec(settings: Settings) -> DataSpec:
         needs_public=_embedded(settings) and public_share(settings.public_data) is not None,
         server_data_path=settings.server_data_path,
         labels=settings.labels,
+        drift=settings.drift,
+        drift_args=_pairs(settings.drift_args),
     )
 
 

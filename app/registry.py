@@ -20,6 +20,7 @@ from models.errors import ConfigurationError, nearest
 from strategies.base import Strategy, Wrapper
 from strategies.clusters.adaptive_clusters import AdaptiveClusters
 from strategies.clusters.cfl import CFL
+from strategies.clusters.feddaa import FedDAA
 from strategies.clusters.ifca import IFCA
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
@@ -127,6 +128,7 @@ BUILT_IN = (
     Method("fd", FD, "Jeong et al., 2018, https://arxiv.org/abs/1811.11479"),
     Method("ccvr", CCVR, "Luo et al., NeurIPS 2021, https://arxiv.org/abs/2106.05001"),
     Method("ggeur", GGEUR, "Ma et al., CVPR 2025, https://arxiv.org/abs/2503.06457"),
+    Method("feddaa", FedDAA, "Peng and Tang, 2025, https://arxiv.org/abs/2506.21054"),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}

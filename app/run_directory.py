@@ -47,6 +47,7 @@ CLIENT_COLUMNS = (
 )
 
 ARTIFACTS = "artifacts.safetensors"
+DRIFT_COLUMNS = ("slot", "first_round", "client", "concept", "degrees", "drift")
 STOPPED = 8
 """Exit code of a run that a signal ended."""
 
@@ -212,6 +213,12 @@ class RunDirectory:
             "adapters": "each client's own is on its node: STATE-DIR/personal/UID/CLIENT",
         }
         write_json(self.path / "models.json", value)
+
+    def write_drift(self, truth: Sequence[Sequence[object]]) -> None:
+        """Write ``drift.csv``: what each client really saw in each slot."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([DRIFT_COLUMNS, *truth])
+        write_text(self.path / "drift.csv", out.getvalue())
 
     def keep_base(self, folder: Path) -> Path:
         """Copy an embedded base, so that the adapter is usable from this folder alone."""

@@ -13,6 +13,7 @@ from app.checkpoint import Checkpoints
 from app.federation import Federation
 from app.run_directory import Results, RunDirectory
 from app.settings import Settings
+from clients.data import drift_slots
 from models.errors import one_line
 from strategies.base import Strategy
 from strategies.participation import Participation, make_participation
@@ -69,6 +70,7 @@ def train_rounds(
             evaluate_every=settings.evaluate_every,
             # A baseline is what it is without any fine-tuning.
             evaluate_config={} if checkpoints is not None else {"personalise-epochs": 0},
+            slots=drift_slots(settings.drift, settings.drift_args),
         ),
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays, strategy, uid))
         if strategy.serves_all

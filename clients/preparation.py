@@ -31,6 +31,10 @@ class Inputs(ABC):
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
         """Return the model's inputs for some rows."""
 
+    @abstractmethod
+    def joined(self, other: Inputs) -> Inputs:
+        """Return these rows, then another's of the same preparation."""
+
 
 class Preparation(ABC):
     """How a base model wants its inputs."""
@@ -56,6 +60,11 @@ class ImageInputs(Inputs):
         chosen = self._pixels[torch.from_numpy(rows)].to(device)
         scale, shift = self._scale.to(device), self._shift.to(device)
         return {"pixel_values": torch.addcmul(shift, chosen.to(torch.float32), scale)}
+
+    def joined(self, other: Inputs) -> ImageInputs:
+        assert isinstance(other, ImageInputs)
+        pixels = torch.cat([self._pixels, other._pixels]).numpy()
+        return ImageInputs(pixels, self._scale, self._shift)
 
 
 class ImagePreparation(Preparation):
@@ -109,6 +118,9 @@ class ImagePreparation(Preparation):
 
     def inputs(self, examples: Examples) -> ImageInputs:
         table = examples.table
+        if examples.angle:  # as the pooled data: turned first, brought to size then
+            pixels = self.decode(examples.inputs())
+            return ImageInputs(pixels, self._scale, self._shift)
         if table.key not in self._tables:
             self._tables[table.key] = _DecodedTable(self, table)
         pixels = self._tables[table.key].rows(examples.indices)
@@ -159,6 +171,10 @@ class TextInputs(Inputs):
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
         padded = self._tokenizer.pad([self._encoded[i] for i in rows], return_tensors="pt")
         return {name: values.to(device) for name, values in padded.items()}
+
+    def joined(self, other: Inputs) -> TextInputs:
+        assert isinstance(other, TextInputs)
+        return TextInputs([*self._encoded, *other._encoded], self._tokenizer)
 
 
 class TextPreparation(Preparation):

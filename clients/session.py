@@ -6,8 +6,7 @@ process and this is built for it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -17,29 +16,21 @@ import numpy.typing as npt
 import torch
 
 from clients.bases import Bases
-from clients.data import ClientData, Examples, Federation, load_federation, load_site
+from clients.evaluation import Evaluated, evaluate
+from clients.holdings import Holdings
 from clients.objectives import OBJECTIVES, Objective
 from clients.personal_state import PersonalState
 from clients.plan import Plan, Recipe
+from clients.preparation import Preparation
 from clients.task import Task
 from clients.trainers import TRAINERS, Around, ClientRound, Outcome, Trainer
-from clients.training import Evaluated, Prepared, evaluate
+from clients.training import Prepared
 from models.adapters import option_errors
 from models.errors import ClientError, nearest
 from models.lora.base_change import BaseChanges
 from models.messages import RunIdentity
 from models.randomness import derive_generator
 from models.schema import Schema
-
-POOLED = "@pooled"
-_KEPT_CLIENTS = 4096
-
-
-def prepare(examples: Examples, labels: tuple[str, ...], preparation: object) -> Prepared:
-    """Turn examples into inputs and targets."""
-    inputs = preparation.inputs(examples)  # type: ignore[attr-defined]
-    return Prepared(inputs, examples.label_ids(labels), examples.group_values())
-
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -64,12 +55,10 @@ class Session:
         if plan.threads:
             torch.set_num_threads(plan.threads)
         self.plan = plan
-        self._sites = dict(sites)
         self._state = state
         self._bases = Bases(plan, state / "bases", own_model)
         self._names: dict[str, str] = {}
-        self._federation: Federation | None = None
-        self._prepared: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
+        self.holdings = Holdings(plan, sites, self._preparation)
 
     @property
     def schemas(self) -> Mapping[str, Schema]:
@@ -100,18 +89,18 @@ class Session:
         """
         # What it kept in this very round is part of that.
         work = self._round(task, before=task.server_round + 1)
-        trainer, test = self._trainer(task.options), self.part(task.client, "test")
-        used = trainer.model_of(work).vector
+        trainer, test = self._trainer(task.options), work.part("test")
         rule = trainer.rule_of(work)
-        found = evaluate(work.model, test, used, rule)
+        found = trainer.evaluate(work)
         others = {
             name: evaluate(work.model, test, arrays.vector)
             for name, arrays in trainer.others_of(work).items()
         }
         epochs = int(str(task.options.get("personalise-epochs", self.plan.personalise_epochs)))
-        if epochs and task.server_round and len(self.part(task.client, "train")):
+        if epochs and task.server_round and len(work.part("train")):
+            used = trainer.model_of(work)
             recipe = replace(work.recipe, local_epochs=epochs, local_steps=0)
-            tuned = work.fit(used, recipe=recipe, purpose="personalise")
+            tuned = work.fit(used.vector, recipe=recipe, purpose="personalise")
             others = {"shared": found} | others
             found = evaluate(work.model, test, tuned.vector, rule)
         return replace(found, others={**found.others, **others}, said=trainer.said_of(work))
@@ -141,7 +130,8 @@ class Session:
             objective=self._objective(task.options),
             kept=known,
             keep=keep,
-            part=lambda part: self.part(task.client, part),
+            part=lambda part: self.part(task.client, part, task.server_round),
+            part_before=self._part_before(task),
             generator=lambda purpose: derive_generator(
                 seed, task.server_round, task.client, purpose
             ),
@@ -172,26 +162,18 @@ class Session:
             given = dict(self.plan.objective_args)
         return _made(OBJECTIVES[name], name, given)
 
-    def _data(self, client: str) -> ClientData:
-        if client in self._sites:
-            return load_site(self.plan.data, self._sites[client], client)
-        if self._federation is None:
-            self._federation = load_federation(self.plan.data)
-        return self._federation.pooled() if client == POOLED else self._federation.client(client)
+    def _preparation(self, client: str) -> Preparation:
+        return self._bases.preparation(self._names.get(client) or self._bases.name({}))
 
-    def part(self, client: str, part: str) -> Prepared:
-        """Return a client's ``"train"`` or ``"test"`` part, prepared once."""
-        key = (client, part)
-        if key not in self._prepared:
-            data = self._data(client)
-            examples = data.train if part == "train" else data.test
-            name = self._names.get(client) or self._bases.name({})
-            preparation = self._bases.preparation(name)
-            self._prepared[key] = prepare(examples, self.plan.labels, preparation)
-            while len(self._prepared) > _KEPT_CLIENTS:
-                self._prepared.popitem(last=False)
-        self._prepared.move_to_end(key)
-        return self._prepared[key]
+    def part(self, client: str, part: str, server_round: int = 0) -> Prepared:
+        """Return a client's ``"train"`` or ``"test"`` part as it is in a round."""
+        return self.holdings.part(client, part, self.holdings.slot(server_round))
+
+    def _part_before(self, task: Task) -> Callable[[str], Prepared] | None:
+        slot = self.holdings.slot(task.server_round)
+        if slot == 0:
+            return None
+        return lambda part: self.holdings.part(task.client, part, slot - 1)
 
 
 def _named_trainer(options: Mapping[str, object], half: str, default: str) -> Trainer:

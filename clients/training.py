@@ -1,10 +1,10 @@
-"""The local training loop and the evaluation of a model on one holder's examples."""
+"""One holder's inputs and targets, and the local training loop."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,6 @@ from clients.preparation import Inputs
 from models.adapted import AdaptedModel
 from models.errors import ClientError
 from models.schema import Schema, Vector
-
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,23 @@ class Prepared:
         Class numbers.
     groups : mapping
         For each group column the value of each row.
+    weights : ndarray, shape (n,), or None
+        Weight of each row in the training loss; None = 1.
     """
 
     inputs: Inputs
     targets: npt.NDArray[np.int64]
     groups: Mapping[str, list[str]]
+    weights: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def joined(self, other: Prepared) -> Prepared:
+        """Return these rows, then another's, of the same preparation; without weights."""
+        groups = {c: [*values, *other.groups[c]] for c, values in self.groups.items()}
+        targets = np.concatenate([self.targets, other.targets])
+        return Prepared(self.inputs.joined(other.inputs), targets, groups)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,11 @@ def train(
         batch = data.inputs.batch(rows, model.device)
         targets = torch.from_numpy(data.targets[rows]).to(model.device)
         gradient.zero_()
-        loss = objective.loss(model, batch, targets)
+        if data.weights is None:
+            loss = objective.loss(model, batch, targets)
+        else:
+            weights = torch.from_numpy(data.weights[rows]).to(model.device)
+            loss = (objective.losses(model, batch, targets) * weights).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         objective.adjust_gradient(model, reference)
         for place in frozen:
@@ -153,123 +164,3 @@ def _frozen(model: AdaptedModel, trainable: Schema | None) -> list[slice]:
         else:
             joined.append(place)
     return joined
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Figures of one holder's test part.
-
-    Attributes
-    ----------
-    loss, accuracy, macro_f1 : float
-    examples : int
-    groups : mapping
-        {column: {value: (correct, examples)}}.
-    others : mapping
-        Other models, or other ways to classify, of the same holder, by name.
-    said : mapping
-        What the method's client half says beside.
-    """
-
-    loss: float
-    accuracy: float
-    macro_f1: float
-    examples: int
-    groups: Mapping[str, Mapping[str, tuple[int, int]]]
-    others: Mapping[str, Evaluated] = field(default_factory=dict)
-    said: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The three figures by name, loss and accuracy of the others, and what is said beside."""
-        own = {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1}
-        for name, other in self.others.items():
-            own |= {f"loss_{name}": other.loss, f"accuracy_{name}": other.accuracy}
-        return {**self.said, **own}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Another way to classify than by the largest logit of the head.
-
-    Attributes
-    ----------
-    name : str
-    classify : callable
-        ``(model, batch)``: the head's logits (batch, C), and the classes by the rule (batch,).
-    first : bool
-        Whether the rule is what counts and the head's accuracy is reported beside it, or the
-        other way round.
-    """
-
-    name: str
-    classify: Callable[
-        [AdaptedModel, Mapping[str, torch.Tensor]], tuple[torch.Tensor, torch.Tensor]
-    ]
-    first: bool = True
-
-
-@torch.no_grad()
-def evaluate(
-    model: AdaptedModel, data: Prepared, vector: Vector, rule: Rule | None = None
-) -> Evaluated:
-    """Evaluate adapter numbers on one holder's examples.
-
-    Parameters
-    ----------
-    model : AdaptedModel
-    data : Prepared
-    vector : ndarray, shape (model.schema.size,)
-    rule : Rule, optional
-        Another way to classify beside the head; both are reported then.
-    """
-    if len(data) == 0:
-        raise ClientError("empty", "the client has no test examples")
-    model.load(vector)
-    model.module.eval()
-    loss = 0.0
-    by_head = np.empty(len(data), dtype=np.int64)
-    by_rule = np.empty_like(by_head)
-    for start in range(0, len(data), EVALUATION_BATCH):
-        rows = np.arange(start, min(start + EVALUATION_BATCH, len(data)))
-        batch = data.inputs.batch(rows, model.device)
-        if rule is None:
-            logits = model.module(**batch).logits
-        else:
-            logits, chosen = rule.classify(model, batch)
-            by_rule[rows] = chosen.cpu().numpy()
-        targets = torch.from_numpy(data.targets[rows]).to(model.device)
-        loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
-        by_head[rows] = logits.argmax(-1).cpu().numpy()
-    head = _evaluated(data, by_head, loss / len(data))
-    if rule is None:
-        return head
-    ruled = _evaluated(data, by_rule, loss / len(data))
-    if rule.first:
-        return replace(ruled, others={"head": head})
-    return replace(head, others={rule.name: ruled})
-
-
-def _evaluated(data: Prepared, predicted: npt.NDArray[np.int64], loss: float) -> Evaluated:
-    correct = predicted == data.targets
-    groups = {
-        column: {
-            value: (int(correct[member].sum()), int(member.sum()))
-            for value in sorted(set(values))
-            for member in (np.asarray(values) == value,)
-        }
-        for column, values in data.groups.items()
-    }
-    accuracy = float(correct.mean())
-    return Evaluated(loss, accuracy, macro_f1(data.targets, predicted), len(data), groups)
-
-
-def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:
-    """Return the mean over classes, true or predicted, of the F1 score (as scikit-learn's)."""
-    classes = np.union1d(targets, predicted)
-    scores = []
-    for c in classes:
-        hits = int(((targets == c) & (predicted == c)).sum())
-        named = int((targets == c).sum() + (predicted == c).sum())
-        scores.append(2 * hits / named)
-    return float(np.mean(scores))

@@ -77,6 +77,7 @@ def read_run(run_dir: Path) -> RunRecord:
         baselines=_read_baselines(run_dir / "baselines"),
         participation=_read_participation(run_dir / "participation.csv", rounds, clients),
         artifacts=_read_artifacts(run_dir / ARTIFACTS),
+        drifts=_read_drifts(run_dir / "drift.csv"),
     )
 
 
@@ -236,6 +237,17 @@ def _read_participation(
     _, newest = np.unique(table[:, 0] * (last + 1) + table[:, 1], return_index=True)
     client, when, answered = table[newest].T
     return Participation(tuple(names), last, client, when, answered.astype(bool))
+
+
+def _read_drifts(path: Path) -> dict[int, str]:
+    """Read in which rounds data drifted, and how."""
+    kinds: dict[int, set[str]] = {}
+    text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    for row in _table(path, text):
+        first, kind = _whole(row.get("first_round")), row.get("drift")
+        if first is not None and first > 1 and kind in ("real", "virtual", "label"):
+            kinds.setdefault(first, set()).add(kind)
+    return {first: ", ".join(sorted(found)) for first, found in sorted(kinds.items())}
 
 
 def _number(value: object) -> float | None:

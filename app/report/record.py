@@ -117,6 +117,9 @@ class RunRecord:
         None where the run did not write down who was asked.
     artifacts : mapping of str to ndarray
         What the method kept beside the adapter.
+    drifts : mapping of int to str
+        First round of each slot after the first in which clients' data drifted, and how: ``real``,
+        ``virtual`` or ``label``, several between commas.
     """
 
     directory: Path
@@ -129,6 +132,7 @@ class RunRecord:
     baselines: Mapping[str, RunRecord] = field(default_factory=dict)
     participation: Participation | None = None
     artifacts: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
+    drifts: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

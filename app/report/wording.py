@@ -134,6 +134,9 @@ def data_in_words(record: RunRecord) -> str:
     for shift, words in _SHIFTS.items():
         if shift in options:
             sentences.append(words)
+    drift = _with_arguments(record, "drift", "")
+    if drift not in ("", "none"):
+        sentences.append(f"They drift over the rounds: {drift}.")
     if examples:
         low, high = min(examples), max(examples)
         each = f"{low:,}" if low == high else f"between {low:,} and {high:,}"

@@ -9,6 +9,7 @@ from app.settings.composition import split_method_args
 from app.settings.ranks import rank_errors
 from app.settings.settings import Settings
 from app.settings.values import variant_errors
+from clients.data.drift import NO_DRIFT, validate_drift
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
 
@@ -57,6 +58,7 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
         *_optimizer(settings),
         *_model(settings),
         *_partition(settings, catalogue),
+        *_drift(settings),
         *_cohort(settings),
         *_data(settings),
     ]
@@ -169,6 +171,25 @@ def _partition(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
             findings.append((("partition",), line.removeprefix(f"partition = '{name}' is ")))
         else:
             findings.append((("partition-args", "partition"), rest))
+    return findings
+
+
+def _drift(settings: Settings) -> list[Finding]:
+    findings: list[Finding] = []
+    for line in validate_drift(settings.drift, settings.drift_args):
+        rest = line.removeprefix("drift-args: ")
+        if rest == line:
+            findings.append((("drift",), line.removeprefix(f"drift = '{settings.drift}' is ")))
+        else:
+            findings.append((("drift-args", "drift"), rest))
+    if settings.drift != NO_DRIFT and "shift" in settings.partition_args:
+        findings.append(
+            (
+                ("drift", "partition-args"),
+                "partition-args has a shift too, and both say what a client sees; drop shift, and "
+                "let groups in drift-args begin with concepts of their own",
+            )
+        )
     return findings
 
 

@@ -89,6 +89,8 @@ class Settings(BaseModel):
     group_columns: Names = _key("", "Columns whose groups are reported apart, between commas.")
     partition: NotEmpty = _key("dirichlet", "How the data are split over clients.")
     partition_args: Arguments = _key(DIRICHLET_ARGS, "Options of the partition.")
+    drift: NotEmpty = _key("none", "How clients' data change over the rounds: a scenario.")
+    drift_args: Arguments = _key("", "Options of the drift: every=10, slots=3.")
     test_fraction: float = _key(0.2, "Share of a client's rows kept for its test.", gt=0, lt=1)
     model: Model = _key(
         "tiny-vit",

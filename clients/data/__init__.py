@@ -2,6 +2,7 @@
 
 from clients.data.cards import describe_client, site_card
 from clients.data.columns import Columns
+from clients.data.drift import Drift, drift_slots, make_drift, validate_drift
 from clients.data.examples import ClientData, Examples, Table
 from clients.data.federation import (
     Federation,
@@ -21,17 +22,21 @@ __all__ = [
     "ClientData",
     "Columns",
     "DataSpec",
+    "Drift",
     "Examples",
     "Federation",
     "Table",
     "describe_client",
+    "drift_slots",
     "load_federation",
     "load_public",
     "load_server_test",
     "load_site",
+    "make_drift",
     "order_labels",
     "partition_table",
     "public_share",
     "site_card",
+    "validate_drift",
     "validate_partition",
 ]

@@ -68,6 +68,8 @@ class Examples:
         This holder's own name for each label name; None means unchanged.
     relabelled : array of bool, shape (examples,), or None
         Rows that `relabel` is for; None means all.
+    angle : int
+        Degrees beyond the quarter turns, 0 to 89; pixels are interpolated then.
     """
 
     table: Table
@@ -76,6 +78,7 @@ class Examples:
     rotation: int = 0
     relabel: Mapping[str, str] | None = field(default=None)
     relabelled: NDArray[np.bool_] | None = None
+    angle: int = 0
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -96,13 +99,13 @@ class Examples:
         Returns
         -------
         list of PIL.Image.Image or list of str
-            Images are rotated as `rotation` says.
+            Images are rotated as `rotation` and `angle` say.
         """
         chosen = self.indices[rows if isinstance(rows, slice) else np.asarray(rows, np.int64)]
         column = self.table.columns.input
         values: list[Any] = self.table.dataset.select_columns([column])[chosen.tolist()][column]
-        if self.rotation and self.table.columns.kind == "image":
-            return [rotated(image, self.rotation) for image in values]
+        if (self.rotation or self.angle) and self.table.columns.kind == "image":
+            return [rotated(image, self.rotation, self.angle) for image in values]
         return values
 
     def label_names_of_rows(self) -> list[str]:
@@ -179,12 +182,17 @@ class ClientData:
     concept: int | None = None
 
 
-def rotated(image: Any, quarter_turns: int) -> Any:
-    """Return a PIL image turned counter-clockwise; pixels are moved, never interpolated."""
-    from PIL.Image import Transpose
+def rotated(image: Any, quarter_turns: int, angle: int = 0) -> Any:
+    """Return a PIL image turned counter-clockwise.
+
+    Quarter turns move pixels; an angle beyond them, in degrees, is interpolated (bilinear), and
+    corners that come into view are black.
+    """
+    from PIL.Image import Resampling, Transpose
 
     turns = (Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)
-    return image if quarter_turns == 0 else image.transpose(turns[quarter_turns - 1])
+    turned = image if quarter_turns == 0 else image.transpose(turns[quarter_turns - 1])
+    return turned if angle == 0 else turned.rotate(angle, Resampling.BILINEAR)
 
 
 def counts_by_label(client: ClientData) -> dict[str, int]:

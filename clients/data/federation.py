@@ -11,6 +11,7 @@ import numpy as np
 
 from clients.data.assignment import assign_by_value, assign_rows
 from clients.data.columns import Columns, require_column
+from clients.data.drift import Drift, make_drift, validate_drift
 from clients.data.examples import ClientData, Examples, counts_by_label
 from clients.data.holdout import Rows, share_count, stratified_split
 from clients.data.labels import natural_key, order_labels, read_groups
@@ -49,6 +50,8 @@ class Federation:
         The server's test set; its rows belong to no client.
     public : Examples or None
         Rows withheld from all clients, if the spec needs them.
+    drift : Drift or None
+        How the clients' data change from slot to slot.
     """
 
     clients: Mapping[str, ClientData]
@@ -56,14 +59,15 @@ class Federation:
     columns: Columns
     server_test: Examples | None
     public: Examples | None
+    drift: Drift | None = None
 
     @property
     def client_ids(self) -> tuple[str, ...]:
         """Ids in natural order: ``client-2`` before ``client-10``."""
         return tuple(self.clients)
 
-    def client(self, client_id: str) -> ClientData:
-        """Return one client's data.
+    def client(self, client_id: str, slot: int = 0) -> ClientData:
+        """Return one client's data as they are in a slot.
 
         Raises
         ------
@@ -74,11 +78,17 @@ class Federation:
             raise DataError(
                 f"no client '{client_id}' in this federation; {nearest(client_id, self.clients)}"
             )
-        return self.clients[client_id]
+        data = self.clients[client_id]
+        return data if self.drift is None else self.drift.seen(data, slot)
 
-    def pooled(self) -> ClientData:
+    def most_examples(self, client_id: str) -> int:
+        """Return the most training examples that a client has in any slot."""
+        whole = len(self.clients[client_id].train)
+        return whole if self.drift is None else self.drift.most(whole)
+
+    def pooled(self, slot: int = 0) -> ClientData:
         """Return all clients' data as one client ``@pooled``, each row as its client sees it."""
-        return pool(tuple(self.clients.values()))
+        return pool(tuple(self.client(client, slot) for client in self.clients))
 
 
 def load_federation(spec: DataSpec) -> Federation:
@@ -100,6 +110,7 @@ def load_federation(spec: DataSpec) -> Federation:
         If the data set cannot be read or divided; names the client and column or label.
     """
     errors = validate_partition(spec.partition, spec.arguments)
+    errors += validate_drift(spec.drift, dict(spec.drift_args))
     if not 0 < spec.test_fraction < 1:
         errors.append(
             f"test-fraction = {spec.test_fraction} is not allowed; allowed: between 0 "
@@ -202,6 +213,7 @@ def _finish(
         clients[ordered[0]].train.columns,
         server,
         public,
+        make_drift(spec, names, first.kind, tuple(ordered)),
     )
 
 
@@ -269,7 +281,8 @@ def partition_table(federation: Federation) -> list[dict[str, object]]:
         ``labels``: how many rows of both parts have each of the federation's labels.
     """
     rows: list[dict[str, object]] = []
-    for client, data in federation.clients.items():
+    for client in federation.clients:
+        data = federation.client(client)
         counts = counts_by_label(data)
         rows.append(
             {

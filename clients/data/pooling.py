@@ -37,7 +37,7 @@ def pool(clients: Sequence[ClientData]) -> ClientData:
         table, parts = _concatenated(parts)
     else:
         table = first.table
-    if any(part.rotation or part.relabel for part in parts):
+    if any(part.rotation or part.angle or part.relabel for part in parts):
         table = _as_seen(table, parts)
     count = len(clients)
     train, test = (
@@ -99,27 +99,30 @@ def _as_seen(table: Table, views: Sequence[Examples]) -> Table:
         table.label_codes
     ]
     turns = np.zeros(len(table), np.int64)
+    angles = np.zeros(len(table), np.int64)
     for view, labels in zip(views, seen, strict=True):
         codes[view.indices] = [position[label] for label in labels]
         turns[view.indices] = view.rotation
+        angles[view.indices] = view.angle
     dataset = table.dataset
-    if turns.any():
-        dataset = _turned(dataset, table.columns.input, turns)
+    if turns.any() or angles.any():
+        dataset = _turned(dataset, table.columns.input, turns, angles)
     return replace(
         table,
         dataset=dataset,
-        key=f"{table.key}:seen:{_digest(turns, codes)}",
+        key=f"{table.key}:seen:{_digest(turns, angles, codes)}",
         label_codes=codes,
         label_names=names,
     )
 
 
-def _turned(dataset: datasets.Dataset, column: str, turns: Rows) -> datasets.Dataset:
+def _turned(dataset: datasets.Dataset, column: str, turns: Rows, angles: Rows) -> datasets.Dataset:
     def turn(batch: dict[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
         images = batch[column]
         return {
             column: [
-                rotated(image, int(turns[row])) for image, row in zip(images, rows, strict=True)
+                rotated(image, int(turns[row]), int(angles[row]))
+                for image, row in zip(images, rows, strict=True)
             ]
         }
 

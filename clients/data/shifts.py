@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,8 @@ class Concept:
         Group; None without a shift.
     rotation : int
         Quarter turns of images, 0 to 3.
+    angle : int
+        Degrees that images turn beyond, 0 to 89; in between, pixels are interpolated.
     relabel : mapping of str to str or None
         Name in place of each label name.
     fraction : float
@@ -36,6 +38,7 @@ class Concept:
     rotation: int = 0
     relabel: Mapping[str, str] | None = None
     fraction: float = 1.0
+    angle: int = 0
 
     def seen(self, examples: Examples, seed: int, client: str, part: str) -> Examples:
         """Return examples as this group sees them.
@@ -50,7 +53,7 @@ class Concept:
             Whose they are.
         part : {"train", "test"}
         """
-        view = replace(examples, rotation=self.rotation, relabel=self.relabel)
+        view = replace(examples, rotation=self.rotation, angle=self.angle, relabel=self.relabel)
         if self.relabel is None or self.fraction == 1:
             return view
         names = np.asarray(examples.label_names_of_rows())
@@ -100,17 +103,7 @@ def concepts(
                 f"'{columns.input}' holds text; use shift = 'label-permutation'"
             )
         return tuple(Concept(number, rotation=number) for number in range(groups))
-    if math.factorial(min(len(label_names), groups)) < groups:
-        raise DataError(
-            f"partition-args: {len(label_names)} labels have fewer than {groups} permutations; "
-            "lower groups"
-        )
-    generator = derive_generator(seed, "label-permutation")
-    orders = [tuple(range(len(label_names)))]
-    while len(orders) < groups:
-        order = tuple(int(k) for k in generator.permutation(len(label_names)))
-        if order not in orders:
-            orders.append(order)
+    orders = label_permutations(label_names, groups, seed, "partition-args", "groups")
     return tuple(
         Concept(
             number,
@@ -120,6 +113,40 @@ def concepts(
         )
         for number, order in enumerate(orders)
     )
+
+
+def label_permutations(
+    label_names: Sequence[str], count: int, seed: int, setting: str, argument: str
+) -> list[tuple[int, ...]]:
+    """Return different permutations of the labels' numbers, the first of which keeps them.
+
+    Parameters
+    ----------
+    label_names : sequence of str
+    count : int
+        How many.
+    seed : int
+        The partition seed.
+    setting, argument : str
+        What asked for so many, for messages.
+
+    Raises
+    ------
+    DataError
+        There are not so many permutations.
+    """
+    if math.factorial(min(len(label_names), count)) < count:
+        raise DataError(
+            f"{setting}: {len(label_names)} labels have fewer than {count} permutations; "
+            f"lower {argument}"
+        )
+    generator = derive_generator(seed, "label-permutation")
+    orders = [tuple(range(len(label_names)))]
+    while len(orders) < count:
+        order = tuple(int(k) for k in generator.permutation(len(label_names)))
+        if order not in orders:
+            orders.append(order)
+    return orders
 
 
 def _swaps(label_names: tuple[str, ...], fraction: float) -> tuple[Concept, ...]:

@@ -47,6 +47,10 @@ class DataSpec:
         Absolute path of the server's test set; empty means the data set's own.
     labels : tuple of str
         Label names in the order of the model's outputs; empty means those of the data, sorted.
+    drift : str
+        One of `clients.data.drift.DRIFTS`.
+    drift_args : tuple of (str, object)
+        Its arguments.
     """
 
     dataset: str = "digits"
@@ -63,6 +67,8 @@ class DataSpec:
     needs_public: bool = False
     server_data_path: str = ""
     labels: tuple[str, ...] = ()
+    drift: str = "none"
+    drift_args: PartitionArgs = ()
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -98,10 +104,14 @@ class DataSpec:
         for key in ("group_columns", "labels"):
             if key in values:
                 values[key] = tuple(values[key])
-        if "partition_args" in values:
-            pairs = values["partition_args"]
-            values["partition_args"] = tuple((str(name), value) for name, value in pairs)
+        for key in ("partition_args", "drift_args"):
+            if key in values:
+                values[key] = tuple((str(name), _hashable(value)) for name, value in values[key])
         return cls(**values)
+
+
+def _hashable(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def public_share(text: str) -> float | None:

@@ -46,6 +46,15 @@ class Objective(BaseModel):
         logits = model.module(**batch).logits
         return torch.nn.functional.cross_entropy(logits, targets)
 
+    def losses(
+        self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the loss of each example, shape (batch,), where examples have weights."""
+        import torch
+
+        logits = model.module(**batch).logits
+        return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+
     def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
         """Add to ``model.flat.grad`` after the backward pass; `start` is what the server sent."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
+from clients.trainers.clusters.feddaa import FedDAATrainer
 from clients.trainers.clusters.ifca import IFCATrainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetero.fedkd import FedKDTrainer
@@ -40,6 +41,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "fedsa": TowardsAnchors,
     "ggeur": Augmented,
     "statistics": Statistics,
+    "feddaa": FedDAATrainer,
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "FMLTrainer",
     "FedKDTrainer",
     "Distil",
+    "FedDAATrainer",
     "Frozen",
     "GlobalHead",
     "HetLoRATrainer",

@@ -16,9 +16,10 @@ from models.lora.resize import resized
 from models.schema import NamedArrays, Schema, Vector
 
 if TYPE_CHECKING:
+    from clients.evaluation import Evaluated, Rule
     from clients.objectives import Objective
     from clients.plan import Recipe
-    from clients.training import Prepared, Rule, Trained
+    from clients.training import Prepared, Trained
     from models.adapted import AdaptedModel
     from models.beside.extended import Extension
 
@@ -63,9 +64,12 @@ class ClientRound:
     keep : callable
         ``(arrays, values)``: keeps them for its next round.
     part : callable
-        ``("train" or "test")``: the client's examples.
+        ``("train" or "test")``: the client's examples, as they are in this round.
     generator : callable
         ``(purpose)``: a generator from (seed, round, client, purpose).
+    part_before : callable or None
+        ``("train" or "test")``: its examples of the slot before; None in the first slot, and where
+        data do not drift.
     """
 
     client: str
@@ -79,6 +83,7 @@ class ClientRound:
     keep: Callable[[Mapping[str, npt.NDArray[np.generic]], Mapping[str, object]], None]
     part: Callable[[str], Prepared]
     generator: Callable[[str], np.random.Generator]
+    part_before: Callable[[str], Prepared] | None = None
 
     def fit(
         self,
@@ -88,6 +93,7 @@ class ClientRound:
         objective: Objective | None = None,
         trainable: Schema | None = None,
         purpose: str = "train",
+        data: Prepared | None = None,
     ) -> Trained:
         """Train the adapter on the client's examples.
 
@@ -100,12 +106,14 @@ class ClientRound:
             The arrays that may change; all by default.
         purpose : str
             Of the generator; another one for each fit of a round.
+        data : Prepared, optional
+            Instead of the client's training examples of this round.
         """
         from clients.training import train
 
         return train(
             self.model,
-            self.part("train"),
+            self.part("train") if data is None else data,
             start,
             recipe or self.recipe,
             objective or self.objective,
@@ -142,6 +150,14 @@ class Trainer(BaseModel):
     def rule_of(self, work: ClientRound) -> Rule | None:
         """Return how the client classifies, if not by its head alone."""
         return None
+
+    def evaluate(self, work: ClientRound) -> Evaluated:
+        """Evaluate what the client would use on its own test part."""
+        from clients.evaluation import evaluate
+
+        return evaluate(
+            work.model, work.part("test"), self.model_of(work).vector, self.rule_of(work)
+        )
 
     def model_of(self, work: ClientRound) -> NamedArrays:
         """Return the adapter that the client would use now, of the model's schema.

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.randomness import derive_generator
 from models.schema import NamedArrays, Schema
+from models.time.slots import ONE_SLOT, Slots
 from strategies.participation import Participation, make_participation
 from strategies.rounds.shares import Shares
 from strategies.transport.roster import Roster
@@ -38,6 +39,8 @@ class RoundContext:
         The clients that this is about; None = all of the roster.
     sampled : float or None
         Chance of an available client to be asked, where the cohort was not drawn from `members`.
+    slots : Slots
+        When clients' data change, where a scenario says so.
     """
 
     round: int
@@ -48,6 +51,7 @@ class RoundContext:
     participation: Participation = EVERYBODY
     members: frozenset[str] | None = None
     sampled: float | None = None
+    slots: Slots = ONE_SLOT
 
     def within(
         self, members: Collection[str], clients_per_round: int | None = None

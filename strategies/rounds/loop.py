@@ -15,6 +15,7 @@ from flwr.supercore import log
 
 from models.errors import ParticipationError, one_line
 from models.schema import NamedArrays
+from models.time.slots import ONE_SLOT, Slots
 from strategies.hooks import Hooks
 from strategies.participation import Participation
 from strategies.rounds.context import EVERYBODY, RoundContext
@@ -57,6 +58,8 @@ class LoopOptions:
         Clients are evaluated every so many rounds and in the last; 0 = only in the last.
     train_config, evaluate_config : mapping
         Sent to every client; a strategy's own instructions win.
+    slots : Slots
+        When clients' data change, where a scenario says so.
     """
 
     num_rounds: int
@@ -69,6 +72,7 @@ class LoopOptions:
     evaluate_every: int = 1
     train_config: Mapping[str, Scalar] = field(default_factory=dict)
     evaluate_config: Mapping[str, Scalar] = field(default_factory=dict)
+    slots: Slots = ONE_SLOT
 
 
 Progress = Callable[[int, str, int, int], None]
@@ -152,6 +156,7 @@ class RoundLoop:
             clients_per_round=self.options.clients_per_round,
             seed=self.options.seed,
             participation=self._participation,
+            slots=self.options.slots,
         )
 
     def _train(self, server_round: int) -> RoundRecord:

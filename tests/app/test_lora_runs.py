@@ -16,8 +16,8 @@ from app.client_app import app
 from app.job import run_job
 from clients.data import load_server_test
 from clients.data.spec import DataSpec
+from clients.holdings import prepare
 from clients.preparation import make_preparation
-from clients.session import prepare
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError
 

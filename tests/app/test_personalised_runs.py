@@ -147,8 +147,8 @@ def test_a_client_without_training_examples_is_scored_as_it_is(
 
     part = Session.part
 
-    def poor(self: Session, client: str, which: str) -> Prepared:
-        found = part(self, client, which)
+    def poor(self: Session, client: str, which: str, server_round: int = 0) -> Prepared:
+        found = part(self, client, which, server_round)
         if client != "client-0001" or which == "test":
             return found
         return Prepared(found.inputs, found.targets[:0], {})

@@ -7,10 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+from clients.evaluation import evaluate, macro_f1
 from clients.objectives import CrossEntropy, FedProx
 from clients.plan import Recipe, optimizer_arg_errors
 from clients.preparation import ImageInputs
-from clients.training import Prepared, batches, evaluate, macro_f1, train
+from clients.training import Prepared, batches, train
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter
 from models.errors import ClientError

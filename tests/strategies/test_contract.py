@@ -13,6 +13,7 @@ import pytest
 from app.registry import BASELINES, registry
 from models.payloads.masked import is_masked, masked, numbers_schema
 from models.schema import NamedArrays, Schema
+from models.stacked import beside, stack, taken_apart
 from strategies.base import Strategy
 from strategies.rounds.context import RoundContext, Update
 from strategies.transport.roster import Client, Node, Roster
@@ -132,6 +133,18 @@ def asked_for(strategy: Strategy, item: Update, where: RoundContext) -> Update:
         return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
     numbers = item.arrays.only(numbers_schema(wanted))
     return replace(item, arrays=masked(numbers, numbers.vector > 0))
+    if is_masked(wanted):
+        numbers = item.arrays.only(numbers_schema(wanted))
+        return replace(item, arrays=masked(numbers, numbers.vector > 0))
+    if "models" in wanted.facts:
+        learners, tables = taken_apart(told.arrays)
+        return replace(item, arrays=beside(stack([item.arrays] * len(learners)), **tables))
+    own = item.arrays
+    parts = [
+        own[s.key].reshape(-1) if s.key in own else np.resize(own.vector, s.size)
+        for s in wanted.arrays
+    ]
+    return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
 
 
 def step(strategy: Strategy, streams: Sequence[Sequence[Update]], server_round: int = 1) -> None:

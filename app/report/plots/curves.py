@@ -14,6 +14,7 @@ from app.report.scores import baseline_mark
 from app.report.wording import percent, size
 
 _FEW = 25
+_FEW_DRIFTS = 8
 _DASHES = ((0, (5, 2)), (0, (1, 1.6)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
 
 
@@ -73,6 +74,7 @@ def _accuracy_panel(axes: Axes, record: RunRecord, score: str, height: float) ->
     if not seen:
         style.empty(axes, "No accuracy was recorded.")
         return
+    _mark_drifts(axes, record)
     if values:
         _line(axes, rounds, values, own, 2.2)
         labels.append(style.EndLabel(values[-1], f"{name} {percent(values[-1])}", own))
@@ -80,6 +82,19 @@ def _accuracy_panel(axes: Axes, record: RunRecord, score: str, height: float) ->
     style.percent_axis(axes)
     style.rounds_axis(axes)
     style.label_ends(axes, labels, height)
+
+
+def _mark_drifts(axes: Axes, record: RunRecord) -> None:
+    """Draw a line before each round in which data drifted, and say how where there is room."""
+    last = max(line.number for line in record.rounds)
+    shown = {first: kind for first, kind in record.drifts.items() if first <= last}
+    for first, kind in shown.items():
+        axes.axvline(first - 0.5, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
+        if len(shown) <= _FEW_DRIFTS:
+            axes.annotate(
+                f"{kind} drift", (first - 0.5, 0.02), xycoords=axes.get_xaxis_transform(),
+                rotation=90, ha="right", va="bottom", fontsize=style.TEXT - 2, color=style.MUTED,
+            )  # fmt: skip
 
 
 def _client_band(axes: Axes, record: RunRecord, labels: list[style.EndLabel]) -> list[float]:

@@ -61,7 +61,7 @@ class IFCATrainer(Around):
         return replace(work, start=unstack(work.start)[self._chosen])
 
     def _losses(self, work: ClientRound) -> list[float]:
-        from clients.training import evaluate
+        from clients.evaluation import evaluate
 
         data = work.part("train")
         starts = (replace(work, start=model) for model in unstack(work.start))

@@ -71,7 +71,7 @@ def _features(work: ClientRound) -> tuple[npt.NDArray[np.float64], float]:
     """Return f of all training examples in evaluation mode, (n, D), and the mean loss."""
     import torch
 
-    from clients.training import EVALUATION_BATCH
+    from clients.evaluation import EVALUATION_BATCH
     from models.features import features, head
 
     model, data = work.model, work.part("train")

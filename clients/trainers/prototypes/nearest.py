@@ -19,9 +19,9 @@ from models.prototypes.tables import ANCHORS, PRESENT, PROTOTYPES, nearest_dista
 if TYPE_CHECKING:
     import torch
 
+    from clients.evaluation import Rule
     from clients.objectives.prototypes.collecting import ClassSums
     from clients.objectives.prototypes.terms import TowardsRows
-    from clients.training import Rule
     from models.adapted import AdaptedModel
 
 
@@ -107,8 +107,8 @@ def nearest_rule(
     """Return the rule: the class of the nearest row that is known."""
     import torch
 
+    from clients.evaluation import Rule
     from clients.objectives.prototypes.losses import nearest
-    from clients.training import Rule
     from models.features import features, head
 
     def classify(

@@ -47,6 +47,10 @@ class Rows(Inputs):
     def batch(self, rows: np.ndarray, device: torch.device) -> dict[str, torch.Tensor]:
         return {"pixel_values": self.x[torch.from_numpy(rows)]}
 
+    def joined(self, other: Inputs) -> Rows:
+        assert isinstance(other, Rows)
+        return Rows(torch.cat([self.x, other.x]).numpy())
+
 
 def tiny(width: int, labels: int, adapter: str = "head") -> AdaptedModel:
     """A model of which only the head is trained, unless another adapter is named."""

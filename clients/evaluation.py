@@ -1,0 +1,178 @@
+"""The evaluation of a model on one holder's examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clients.training import Prepared
+from models.adapted import AdaptedModel
+from models.errors import ClientError
+from models.schema import Vector
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Figures of one holder's test part.
+
+    Attributes
+    ----------
+    loss, accuracy, macro_f1 : float
+    examples : int
+    groups : mapping
+        {column: {value: (correct, examples)}}.
+    others : mapping
+        Other models, or other ways to classify, of the same holder, by name.
+    said : mapping
+        What the method's client half says beside.
+    """
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+    examples: int
+    groups: Mapping[str, Mapping[str, tuple[int, int]]]
+    others: Mapping[str, Evaluated] = field(default_factory=dict)
+    said: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The three figures by name, loss and accuracy of the others, and what is said beside."""
+        own = {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        for name, other in self.others.items():
+            own |= {f"loss_{name}": other.loss, f"accuracy_{name}": other.accuracy}
+        return {**self.said, **own}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Another way to classify than by the largest logit of the head.
+
+    Attributes
+    ----------
+    name : str
+    classify : callable
+        ``(model, batch)``: the head's logits (batch, C), and the classes by the rule (batch,).
+    first : bool
+        Whether the rule is what counts and the head's accuracy is reported beside it, or the
+        other way round.
+    """
+
+    name: str
+    classify: Callable[
+        [AdaptedModel, Mapping[str, torch.Tensor]], tuple[torch.Tensor, torch.Tensor]
+    ]
+    first: bool = True
+
+
+@torch.no_grad()
+def outputs(model: AdaptedModel, data: Prepared, vector: Vector) -> torch.Tensor:
+    """Return the logits of adapter numbers on one holder's examples, shape (n, classes), float32.
+
+    Raises
+    ------
+    ClientError
+        ``empty``, if there are no examples.
+    """
+    return torch.cat(
+        list(_by_batch(model, data, vector, lambda batch: model.module(**batch).logits))
+    )
+
+
+def evaluate(
+    model: AdaptedModel, data: Prepared, vector: Vector, rule: Rule | None = None
+) -> Evaluated:
+    """Evaluate adapter numbers on one holder's examples.
+
+    Parameters
+    ----------
+    model : AdaptedModel
+    data : Prepared
+    vector : ndarray, shape (model.schema.size,)
+    rule : Rule, optional
+        Another way to classify beside the head; both are reported then.
+
+    Raises
+    ------
+    ClientError
+        ``empty``, if there are no examples.
+    """
+    if rule is None:
+        return scored(outputs(model, data, vector), data)
+    chosen: list[torch.Tensor] = []
+    classify = rule.classify
+
+    def logits(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        by_head, by_rule = classify(model, batch)
+        chosen.append(by_rule.cpu())
+        return by_head
+
+    with torch.no_grad():
+        found = torch.cat(list(_by_batch(model, data, vector, logits)))
+    head, ruled = scored(found, data), scored(found, data, torch.cat(chosen).numpy())
+    if rule.first:
+        return replace(ruled, others={"head": head})
+    return replace(head, others={rule.name: ruled})
+
+
+def _by_batch(
+    model: AdaptedModel,
+    data: Prepared,
+    vector: Vector,
+    logits: Callable[[Mapping[str, torch.Tensor]], torch.Tensor],
+) -> Iterator[torch.Tensor]:
+    if len(data) == 0:
+        raise ClientError("empty", "the client has no examples to evaluate")
+    model.load(vector)
+    model.module.eval()
+    for start in range(0, len(data), EVALUATION_BATCH):
+        rows = np.arange(start, min(start + EVALUATION_BATCH, len(data)))
+        yield logits(data.inputs.batch(rows, model.device)).float().cpu()
+
+
+def scored(
+    logits: torch.Tensor, data: Prepared, predicted: npt.NDArray[np.int64] | None = None
+) -> Evaluated:
+    """Score predictions on one holder's examples.
+
+    Parameters
+    ----------
+    logits : tensor, shape (n, classes)
+        Or logarithms of probabilities.
+    data : Prepared
+        At least one example.
+    predicted : ndarray, shape (n,), optional
+        Class numbers; those of the largest logits by default.
+    """
+    targets = torch.from_numpy(data.targets)
+    loss = float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+    named = logits.argmax(-1).numpy() if predicted is None else predicted
+    correct = named == data.targets
+    groups = {
+        column: {
+            value: (int(correct[member].sum()), int(member.sum()))
+            for value in sorted(set(values))
+            for member in (np.asarray(values) == value,)
+        }
+        for column, values in data.groups.items()
+    }
+    return Evaluated(
+        loss / len(data), float(correct.mean()), macro_f1(data.targets, named), len(data), groups
+    )
+
+
+def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:
+    """Return the mean over classes, true or predicted, of the F1 score (as scikit-learn's)."""
+    classes = np.union1d(targets, predicted)
+    scores = []
+    for c in classes:
+        hits = int(((targets == c) & (predicted == c)).sum())
+        named = int((targets == c).sum() + (predicted == c).sum())
+        scores.append(2 * hits / named)
+    return float(np.mean(scores))

@@ -1,0 +1,1 @@
+"""Time as both sides of a run count it."""
