@@ -31,9 +31,15 @@ class Inputs(ABC):
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
         """Return the model's inputs for some rows."""
 
-    @abstractmethod
     def joined(self, other: Inputs) -> Inputs:
-        """Return these rows, then another's of the same preparation."""
+        """Return these rows, then another's of the same preparation.
+
+        Raises
+        ------
+        ModelError
+            Inputs of this kind cannot be joined.
+        """
+        raise ModelError(f"{type(self).__name__} and {type(other).__name__} cannot be joined")
 
 
 class Preparation(ABC):
