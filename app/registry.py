@@ -22,6 +22,7 @@ from strategies.clusters.adaptive_clusters import AdaptiveClusters
 from strategies.clusters.cfl import CFL
 from strategies.clusters.feddaa import FedDAA
 from strategies.clusters.ifca import IFCA
+from strategies.clusters.oracle import OracleClusters
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.hetero.fedkd import FedKD
@@ -114,6 +115,7 @@ BUILT_IN = (
     Method("lg-fedavg", LGFedAvg, "Liang et al., 2020, https://arxiv.org/abs/2001.01523"),
     Method("fml", FML, "Shen et al., 2020, https://arxiv.org/abs/2006.16765"),
     Method("fedkd", FedKD, "Wu et al., Nat. Commun. 2022, https://arxiv.org/abs/2108.13323"),
+    Method("oracle-clusters", OracleClusters, "baseline"),
     Method("ifca", IFCA, "Ghosh et al., NeurIPS 2020, https://arxiv.org/abs/2006.04088"),
     Method("cfl", CFL, "Sattler et al., 2019, https://arxiv.org/abs/1910.01991"),
     Method(

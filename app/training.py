@@ -18,8 +18,9 @@ from models.errors import one_line
 from strategies.base import Strategy
 from strategies.participation import Participation, make_participation
 from strategies.pooled import Pooled
-from strategies.rounds.context import EVERYBODY
-from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.rounds.context import EVERYBODY, Truth
+from strategies.rounds.loop import RoundLoop
+from strategies.rounds.options import LoopOptions
 from strategies.rounds.record import Ledger, RoundRecord
 from strategies.transport.exchange import Rejection
 
@@ -71,6 +72,7 @@ def train_rounds(
             # A baseline is what it is without any fine-tuning.
             evaluate_config={} if checkpoints is not None else {"personalise-epochs": 0},
             slots=drift_slots(settings.drift, settings.drift_args),
+            truth=_truth(federation),
         ),
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays, strategy, uid))
         if strategy.serves_all
@@ -113,6 +115,11 @@ def train_rounds(
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     return last
+
+
+def _truth(federation: Federation) -> Truth | None:
+    drift = federation.drift
+    return None if drift is None else lambda client, slot: drift.concept(client, slot).number
 
 
 def _participation(strategy: Strategy, settings: Settings, federation: Federation) -> Participation:

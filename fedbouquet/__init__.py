@@ -12,7 +12,8 @@ from strategies.base import Aggregation, Options, State, Strategy, Wrapper
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.rounds.context import Instruction, RoundContext, Update
-from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.rounds.loop import RoundLoop
+from strategies.rounds.options import LoopOptions
 from strategies.stale.fedstale import FedStale
 from strategies.transport.client_grid import ClientGrid
 

@@ -22,7 +22,8 @@ from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.hooks import Aggregation
 from strategies.rounds.context import Instruction, RoundContext, Update
-from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.rounds.loop import RoundLoop
+from strategies.rounds.options import LoopOptions
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.exchange import Exchange, Reply
 from strategies.transport.roster import Client, Node, Roster

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from strategies.rounds.shares import Shares
 from strategies.transport.roster import Roster
 
 Scalar = str | int | float | bool
+Truth = Callable[[str, int], int | None]
 EVERYBODY = make_participation("always")
 
 
@@ -41,6 +42,8 @@ class RoundContext:
         Chance of an available client to be asked, where the cohort was not drawn from `members`.
     slots : Slots
         When clients' data change, where a scenario says so.
+    truth : callable or None
+        ``(client, slot)``: the number of the concept that it is in, where concepts drift.
     """
 
     round: int
@@ -52,6 +55,7 @@ class RoundContext:
     members: frozenset[str] | None = None
     sampled: float | None = None
     slots: Slots = ONE_SLOT
+    truth: Truth | None = None
 
     def within(
         self, members: Collection[str], clients_per_round: int | None = None
@@ -86,6 +90,12 @@ class RoundContext:
         if self.members is None:
             return reachable
         return tuple(client for client in reachable if client in self.members)
+
+    def concept(self, client: str) -> int | None:
+        """Return the true concept of a client in this round; None where nobody knows it."""
+        if self.truth is not None:
+            return self.truth(client, self.slots.of(self.round))
+        return self.roster[client].concept
 
     @cached_property
     def shares(self) -> Shares:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from logging import INFO, WARNING
 
 from flwr.supercore import log
 
 from models.errors import ParticipationError, one_line
 from models.schema import NamedArrays
-from models.time.slots import ONE_SLOT, Slots
 from strategies.hooks import Hooks
 from strategies.participation import Participation
 from strategies.rounds.context import EVERYBODY, RoundContext
 from strategies.rounds.gathering import Gathering
+from strategies.rounds.options import LoopOptions
 from strategies.rounds.record import (
     Ledger,
     RoundRecord,
@@ -28,51 +28,12 @@ from strategies.rounds.record import (
     summarise_groups,
     summarise_others,
 )
+from strategies.rounds.truth import agreement_with_truth
 from strategies.transport.exchange import Action, Exchange, Finding, Rejection, Reply, Request
 
 Scalar = str | int | float | bool
 _ATTEMPTS = 3
 _NODE_POLL = 0.5
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """How rounds are run.
-
-    Attributes
-    ----------
-    num_rounds : int
-    clients_per_round : int
-        0 = all.
-    seed : int
-    quorum : int
-        Least number of answers for which a round counts.
-    round_timeout : float
-        Seconds.
-    node_wait_timeout : float
-        Seconds that a round waits for nodes to come back while fewer clients than the quorum are
-        reachable.
-    forget_after : int
-        Rounds after which a client that is not reachable leaves for good; 0 = never.
-    evaluate_every : int
-        Clients are evaluated every so many rounds and in the last; 0 = only in the last.
-    train_config, evaluate_config : mapping
-        Sent to every client; a strategy's own instructions win.
-    slots : Slots
-        When clients' data change, where a scenario says so.
-    """
-
-    num_rounds: int
-    clients_per_round: int = 0
-    seed: int = 0
-    quorum: int = 1
-    round_timeout: float = 3600.0
-    node_wait_timeout: float = 0.0
-    forget_after: int = 0
-    evaluate_every: int = 1
-    train_config: Mapping[str, Scalar] = field(default_factory=dict)
-    evaluate_config: Mapping[str, Scalar] = field(default_factory=dict)
-    slots: Slots = ONE_SLOT
 
 
 Progress = Callable[[int, str, int, int], None]
@@ -157,6 +118,7 @@ class RoundLoop:
             seed=self.options.seed,
             participation=self._participation,
             slots=self.options.slots,
+            truth=self.options.truth,
         )
 
     def _train(self, server_round: int) -> RoundRecord:
@@ -289,8 +251,8 @@ class RoundLoop:
         server: Mapping[str, float] = {}
         remarks = list(record.remarks)
         rejected = list(record.rejected)
+        context = self._context(record.round)
         if self._due(record.round):
-            context = self._context(record.round)
             answers = self._ask("evaluate", list(context.roster.reachable), context)
             for item in context.roster.in_order(answers):
                 if isinstance(item, Rejection):
@@ -308,10 +270,14 @@ class RoundLoop:
             record,
             server_metrics=dict(server),
             client_metrics=summarise_clients(replies),
-            method={**record.method, **summarise_others(replies)},
             groups=summarise_groups(replies),
             assignment=assignment,
             clusters=summarise_clusters(replies, assignment),
+            method={
+                **record.method,
+                **summarise_others(replies),
+                **agreement_with_truth(assignment, context),
+            },
             rejected=tuple(rejected),
             remarks=tuple(remarks),
         )

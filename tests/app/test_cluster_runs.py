@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 from clients.data import load_federation
 from clients.data.spec import DataSpec
+from clients.holdings import prepare
 from clients.preparation import make_preparation
-from clients.session import prepare
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

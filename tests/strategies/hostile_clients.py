@@ -16,7 +16,8 @@ from models.records import to_stock
 from models.results import ClientResult
 from models.schema import NamedArrays, Schema
 from strategies.fedavg import FedAvg
-from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.rounds.loop import RoundLoop
+from strategies.rounds.options import LoopOptions
 from strategies.rounds.record import RoundRecord
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.exchange import Exchange

@@ -99,7 +99,8 @@ EVERY = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 def context(server_round: int = 1, clients: int = 5) -> RoundContext:
     roster = Roster()
-    roster.join(Node(0, "c-0"), [Client(f"c-{i}", 0, 10 + i) for i in range(clients)])
+    known = [Client(f"c-{i}", 0, 10 + i, concept=i % 2) for i in range(clients)]
+    roster.join(Node(0, "c-0"), known)
     return RoundContext(server_round, 9, roster)
 
 

@@ -17,7 +17,8 @@ from models.errors import ParticipationError
 from models.randomness import derive_generator
 from models.records import to_flat
 from strategies.fedavg import FedAvg
-from strategies.rounds.loop import LoopOptions, RoundLoop
+from strategies.rounds.loop import RoundLoop
+from strategies.rounds.options import LoopOptions
 from strategies.rounds.record import RoundRecord
 from strategies.transport.client_grid import ClientGrid
 from strategies.transport.polling import Poller
