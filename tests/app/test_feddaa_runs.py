@@ -32,7 +32,8 @@ def same(one: list[dict[str, object]], other: list[dict[str, object]]) -> None:
 
 
 def test_a_slot_begins_with_prototypes_and_goes_on_with_training(base: Config) -> None:
-    lines = rounds(run({**base, "clients-per-round": 4}))
+    folder = run({**base, "clients-per-round": 4})
+    lines = rounds(folder)
     assert [line["clients_asked"] for line in lines] == [0, 4, 4, 6, 4]
     learner = lines[1]["bytes_up"] // 4
     told = lines[3]["method"]
@@ -44,6 +45,11 @@ def test_a_slot_begins_with_prototypes_and_goes_on_with_training(base: Config) -
     assert lines[4]["method"]["learners"] == told["learners"] == best
     assert lines[4]["bytes_up"] // 4 == pytest.approx(best * learner / 2, rel=0.02)
     assert not any(line["rejected"] or line["remarks"] for line in lines)
+    exported = {path.name for path in (folder / "clusters").iterdir()}
+    assert exported == {f"{m}" for m in range(best)}
+    assert all((folder / "clusters" / m / "adapter").is_dir() for m in exported)
+    placed = list(csv.DictReader((folder / "clients.csv").open()))
+    assert {row["cluster"] for row in placed} <= exported
     assert all(np.isfinite(line["client_loss_mean"]) for line in lines)
 
 
