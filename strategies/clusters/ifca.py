@@ -32,6 +32,7 @@ import numpy as np
 from pydantic import Field
 
 from models.errors import ConfigurationError
+from models.lora.resize import resized
 from models.randomness import derive_generator
 from models.schema import NamedArrays
 from models.stacked import stack
@@ -95,10 +96,14 @@ class IFCA(Restarting):
         super().__init__(inner, **options)
         part: base.Strategy | None = self.inner
         while part is not None:
-            if isinstance(part, Ditto):
+            if isinstance(part, Ditto) or part.mixes_models:
+                why = "goes around the client's round, and so does"
+                if part.mixes_models:
+                    why = "lets clients choose by a common model's loss, and they predict by one of"
+                    why += " their own with"
                 raise ConfigurationError(
-                    "strategy: IFCA goes around the client's round, and so does Ditto; take "
-                    "'cfl > ditto' or 'adaptive-clusters > ditto'"
+                    f"strategy: IFCA {why} {type(part).__name__}; put it inside cfl or "
+                    "adaptive-clusters"
                 )
             part = part.inner if isinstance(part, base.Wrapper) else None
 
@@ -147,10 +152,13 @@ class IFCA(Restarting):
 
     def _all(self, told: list[Instruction]) -> Instruction:
         """Return one instruction for all models; what they ask of the client is the same."""
-        first, models = told[0], [item.arrays for item in told]
+        models = [item.arrays for item in told]
+        # A client may have pruned its rank in one cluster and not in another: the least is for all.
+        first = min(told, key=lambda item: item.arrays.schema.size)
         place = tuple(id(model) for model in models)
         if place not in self._stacked:  # the models stay beside it, so that their ids do
-            self._stacked[place] = (models, stack(models))
+            alike = [resized(model, first.arrays.schema) for model in models]
+            self._stacked[place] = (models, stack(alike))
         around: dict[str, Scalar] = {"around": "ifca"}
         around["around.gradient"] = self.options.averaging == "gradients"
         return replace(

@@ -48,6 +48,7 @@ class CCVR(base.Wrapper):
     about: ClassVar[str] = "calibrates the head on virtual features in the last round"
     tells_clients: ClassVar[bool] = False
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
+    clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = CCVROptions
     options: CCVROptions
 

@@ -56,6 +56,7 @@ class GGEUR(base.Wrapper):
 
     about: ClassVar[str] = "augments features along the global shape of each class"
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
+    clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = GGEUROptions
     options: GGEUROptions
 

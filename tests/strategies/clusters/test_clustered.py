@@ -162,7 +162,18 @@ def test_numbers_are_not_used_twice_and_files_of_a_killed_run_are_not_read(tmp_p
 
 
 @pytest.mark.parametrize(
-    "inside", ["local", "flora", "fedex-lora", "lora-squeeze", "fedopt > cellm", "fedcac", "ifca"]
+    "inside",
+    [
+        "local",
+        "flora",
+        "fedex-lora",
+        "lora-squeeze",
+        "fedopt > cellm",
+        "fedcac",
+        "ccvr",
+        "ggeur",
+        "ifca",
+    ],
 )
 @pytest.mark.parametrize("outside", ["ifca", "cfl", "adaptive-clusters"])
 def test_what_cannot_run_once_a_cluster_is_refused_by_name(outside: str, inside: str) -> None:

@@ -14,6 +14,7 @@ from models.stacked import unstack
 from strategies.clusters.ifca import IFCA
 from strategies.fedavg import FedAvg
 from strategies.lora.ffa_lora import FFALoRA
+from strategies.lora.hetlora import HetLoRA
 from strategies.rounds.context import RoundContext, Update
 from strategies.stale.mifa import Mifa
 
@@ -101,9 +102,23 @@ def test_what_the_rule_inside_tells_the_client_is_kept() -> None:
 
 
 def test_only_one_method_goes_around_the_clients_round() -> None:
-    with pytest.raises(ConfigurationError, match="'cfl > ditto'"):
+    with pytest.raises(ConfigurationError, match="so does Ditto; put it inside cfl"):
         registry().compose(("ifca", "fedopt", "ditto"), {})
+    with pytest.raises(ConfigurationError, match="one of their own with FML; put it inside cfl"):
+        registry().compose(("ifca", "fml"), {})
     assert registry().compose(("cfl", "ditto"), {}).inner  # type: ignore[attr-defined]
+
+
+def test_ranks_that_were_pruned_in_one_cluster_only_are_sent_as_the_least() -> None:
+    strategy = IFCA(HetLoRA(), start="distinct", clusters=2)
+    strategy.initialise(first_model())
+    pruned = Update("c-0", first_model(), 10, {"cluster": 1.0, "rank": 1.0})
+    step(strategy, context(1), [pruned])
+    told = strategy.instruct("c-0", context(2))
+    assert [model.schema.facts["rank"] for model in unstack(told.arrays)] == [1, 1]
+    assert told.reply is not None
+    assert told.reply.facts["rank"] == 1
+    assert unstack(strategy.instruct("c-1", context(2)).arrays)[0].schema.facts["rank"] == 2
 
 
 def test_distinct_starts_are_other_functions_and_the_same_again() -> None:
