@@ -20,6 +20,7 @@ from clients.training import Prepared, evaluate
 from models.adapted import AdaptedModel
 from models.checkpoint import pack_checkpoint
 from models.errors import ConfigurationError, DataError
+from models.fairness.counts import UNKNOWN
 from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT
@@ -135,6 +136,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     registrar.gather(max(settings.quorum, settings.clients_per_round, 1))
     kind = _one_kind(registrar.kinds)
     own_data = registrar.roster.own_data
+    _check_groups(settings, registrar.roster)
     test = _server_test(settings, own_data)
     seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
     labels = settings.labels or tuple(order_labels(seen))
@@ -175,6 +177,16 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
 
 def _shipping(settings: Settings, base: Base) -> Callable[[], bytes] | None:
     return (lambda: pack_checkpoint(base.folder)) if settings.ships(base.model) else None
+
+
+def _check_groups(settings: Settings, roster: Roster) -> None:
+    """Refuse a group column that no client has; one that some lack is unknown there."""
+    for column in settings.group_columns:
+        if all(client.groups.get(column, (UNKNOWN,)) == (UNKNOWN,) for client in roster):
+            raise DataError(
+                f"group-columns: no client has a column '{column}' with a value in it; "
+                "name a column of the clients' data, or leave it out"
+            )
 
 
 def _one_kind(kinds: frozenset[str]) -> str:

@@ -15,6 +15,7 @@ from clients.plan import Recipe
 from clients.preparation import Inputs
 from models.adapted import AdaptedModel
 from models.errors import ClientError
+from models.fairness.counts import GroupCounts
 from models.schema import Schema, Vector
 
 EVALUATION_BATCH = 256
@@ -163,8 +164,8 @@ class Evaluated:
     ----------
     loss, accuracy, macro_f1 : float
     examples : int
-    groups : mapping
-        {column: {value: (correct, examples)}}.
+    counts : GroupCounts or None
+        What was counted of each group, where the data have group columns.
     others : mapping
         Other models, or other ways to classify, of the same holder, by name.
     said : mapping
@@ -175,9 +176,30 @@ class Evaluated:
     accuracy: float
     macro_f1: float
     examples: int
-    groups: Mapping[str, Mapping[str, tuple[int, int]]]
+    counts: GroupCounts | None = None
     others: Mapping[str, Evaluated] = field(default_factory=dict)
     said: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Correct and all examples of each group: {column: {value: (correct, examples)}}."""
+        if self.counts is None:
+            return {}
+        return {
+            column: {
+                value: (cell.correct, cell.examples)
+                for (value,), cell in self.counts.by([column]).items()
+            }
+            for column in self.counts.columns
+        }
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What a client tells of its groups."""
+        if self.counts is None:
+            return {}
+        groups = {c: {v: list(n) for v, n in values.items()} for c, values in self.groups.items()}
+        return {"groups": groups, "group_counts": self.counts.to_json()}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -230,6 +252,7 @@ def evaluate(
     loss = 0.0
     by_head = np.empty(len(data), dtype=np.int64)
     by_rule = np.empty_like(by_head)
+    margins = np.empty(len(data), dtype=np.float32)
     for start in range(0, len(data), EVALUATION_BATCH):
         rows = np.arange(start, min(start + EVALUATION_BATCH, len(data)))
         batch = data.inputs.batch(rows, model.device)
@@ -241,27 +264,30 @@ def evaluate(
         targets = torch.from_numpy(data.targets[rows]).to(model.device)
         loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
         by_head[rows] = logits.argmax(-1).cpu().numpy()
-    head = _evaluated(data, by_head, loss / len(data))
+        margins[rows] = (logits[:, 1] - logits[:, 0]).float().cpu().numpy()
+    classes = logits.shape[-1]
+    head = _evaluated(data, by_head, loss / len(data), classes, margins)
     if rule is None:
         return head
-    ruled = _evaluated(data, by_rule, loss / len(data))
+    # What a rule decides by is not these margins: of it only the answers count.
+    ruled = _evaluated(data, by_rule, loss / len(data), classes)
     if rule.first:
         return replace(ruled, others={"head": head})
     return replace(head, others={rule.name: ruled})
 
 
-def _evaluated(data: Prepared, predicted: npt.NDArray[np.int64], loss: float) -> Evaluated:
-    correct = predicted == data.targets
-    groups = {
-        column: {
-            value: (int(correct[member].sum()), int(member.sum()))
-            for value in sorted(set(values))
-            for member in (np.asarray(values) == value,)
-        }
-        for column, values in data.groups.items()
-    }
-    accuracy = float(correct.mean())
-    return Evaluated(loss, accuracy, macro_f1(data.targets, predicted), len(data), groups)
+def _evaluated(
+    data: Prepared,
+    predicted: npt.NDArray[np.int64],
+    loss: float,
+    classes: int,
+    margins: npt.NDArray[np.float32] | None = None,
+) -> Evaluated:
+    counts = None
+    if data.groups:
+        counts = GroupCounts.of(data.groups, data.targets, predicted, classes, margins)
+    accuracy = float((predicted == data.targets).mean())
+    return Evaluated(loss, accuracy, macro_f1(data.targets, predicted), len(data), counts)
 
 
 def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:
