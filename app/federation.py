@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from flwr.serverapp import Grid
 
 from app.places import code_hash, state_folder
-from app.planning import Base, build, data_spec, find_bases, make_plan
+from app.planning import Base, build, data_spec, find_bases, make_plan, with_groups
 from app.registry import registry
 from app.settings import Settings
 from app.settings.ranks import assigned_ranks
 from clients.data import Examples, load_server_test, order_labels
+from clients.grouping import Grouping
 from clients.plan import Plan
+from clients.preparation import Preparation as InputPreparation
 from clients.preparation import make_preparation
 from clients.session import prepare
 from clients.training import Prepared, evaluate
@@ -140,6 +142,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     test = _server_test(settings, own_data)
     seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
     labels = settings.labels or tuple(order_labels(seen))
+    settings = with_groups(settings, registrar.roster.groups)
     base, others = find_bases(settings, kind, bases, own_data)
     model = build(settings, kind, labels, base)
     plan = make_plan(settings, kind, labels, base, model, others)
@@ -170,7 +173,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         base=base,
         model=model,
         initial=model.arrays(),
-        test=prepare(test, labels, preparation) if test is not None else None,
+        test=_prepared_test(test, plan, preparation),
         refused=registrar.refused,
     )
 
@@ -179,10 +182,20 @@ def _shipping(settings: Settings, base: Base) -> Callable[[], bytes] | None:
     return (lambda: pack_checkpoint(base.folder)) if settings.ships(base.model) else None
 
 
+def _prepared_test(
+    test: Examples | None, plan: Plan, preparation: InputPreparation
+) -> Prepared | None:
+    if test is None:
+        return None
+    prepared = prepare(test, plan.labels, preparation)
+    grouping = Grouping.of(plan)
+    return grouping.add_to(prepared) if grouping else prepared
+
+
 def _check_groups(settings: Settings, roster: Roster) -> None:
     """Refuse a group column that no client has; one that some lack is unknown there."""
     for column in settings.group_columns:
-        if all(client.groups.get(column, (UNKNOWN,)) == (UNKNOWN,) for client in roster):
+        if not roster.groups.get(column, set()) - {UNKNOWN}:
             raise DataError(
                 f"group-columns: no client has a column '{column}' with a value in it; "
                 "name a column of the clients' data, or leave it out"

@@ -18,6 +18,7 @@ import torch
 
 from clients.bases import Bases
 from clients.data import ClientData, Examples, Federation, load_federation, load_site
+from clients.grouping import Grouping
 from clients.objectives import OBJECTIVES, Objective
 from clients.personal_state import PersonalState
 from clients.plan import Plan, Recipe
@@ -67,6 +68,7 @@ class Session:
         self._sites = dict(sites)
         self._state = state
         self._bases = Bases(plan, state / "bases", own_model)
+        self._grouping = Grouping.of(plan)
         self._names: dict[str, str] = {}
         self._federation: Federation | None = None
         self._prepared: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
@@ -187,7 +189,8 @@ class Session:
             examples = data.train if part == "train" else data.test
             name = self._names.get(client) or self._bases.name({})
             preparation = self._bases.preparation(name)
-            self._prepared[key] = prepare(examples, self.plan.labels, preparation)
+            prepared = prepare(examples, self.plan.labels, preparation)
+            self._prepared[key] = self._grouping.add_to(prepared) if self._grouping else prepared
             while len(self._prepared) > _KEPT_CLIENTS:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.clusters.ifca import IFCATrainer
+from clients.trainers.fairlora import FairLoRATrainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetero.fedkd import FedKDTrainer
 from clients.trainers.hetero.fml import FMLTrainer
@@ -25,6 +26,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "partial": Partial,
     "frozen": Frozen,
     "hetlora": HetLoRATrainer,
+    "fairlora": FairLoRATrainer,
     "sparse": Sparse,
     "pfedlora": PFedLoRATrainer,
     "shared-head": SharedHeadTrainer,
@@ -50,6 +52,7 @@ __all__ = [
     "FMLTrainer",
     "FedKDTrainer",
     "Distil",
+    "FairLoRATrainer",
     "Frozen",
     "GlobalHead",
     "HetLoRATrainer",
