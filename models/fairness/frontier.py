@@ -24,7 +24,8 @@ the convex programme that it is, with cvxpy (extra ``fairness``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ import numpy.typing as npt
 
 from models.errors import BouquetError
 
-_LEAST = 1e-9  # bits; at 0 itself the set has no inside, which the solver walks through
+_LEAST = 1e-7  # bits; what is below counts as none
 
 Table = npt.NDArray[np.float64]
 
@@ -82,20 +83,14 @@ class Frontier:
         of_cell = mass.sum(axis=1)
         of_group, of_client = in_group @ of_cell, in_client @ of_cell
         within = of_cell / of_client[s]  # p(z | s)
-        self._global = sum(
-            cp.sum(cp.rel_entr(in_group @ p, of_group * cp.sum(p))) for p in answers
-        ) / np.log(2)
-        self._local = sum(
-            cp.sum(cp.rel_entr(p, cp.multiply(within, (in_client @ p)[s]))) for p in answers
-        ) / np.log(2)
-        wrong = cp.sum(cp.multiply(mass[:, 0], x[:, 0])) + cp.sum(
+        informed = [(in_group @ p, of_group * cp.sum(p)) for p in answers]
+        locally = [(p, cp.multiply(within, (in_client @ p)[s])) for p in answers]
+        self._about = {"global": informed, "local": locally}
+        self._wrong = cp.sum(cp.multiply(mass[:, 0], x[:, 0])) + cp.sum(
             cp.multiply(mass[:, 1], 1 - x[:, 1])
         )
-        self._limits = [cp.Parameter(nonneg=True), cp.Parameter(nonneg=True)]
-        rules = [self._global <= self._limits[0], self._local <= self._limits[1]]
-        self._problem = cp.Problem(cp.Minimize(wrong), rules)
-        # With no limit each rate is free: the better of answering by class, or of any one rule.
-        self._free = cp.Problem(cp.Minimize(wrong))
+        self._limits = {kind: cp.Parameter(nonneg=True) for kind in self._about}
+        self._problems: dict[tuple[bool | None, ...], Any] = {}
 
     def point(self, global_limit: float | None, local_limit: float | None) -> Point:
         """Return the best accuracy under limits in bits, of at least 0; None is no limit.
@@ -105,17 +100,46 @@ class Frontier:
         BouquetError
             The solver gave up.
         """
-        if global_limit is None and local_limit is None:
-            problem = self._free
-        else:
-            problem = self._problem
-            for parameter, limit in zip(self._limits, (global_limit, local_limit), strict=True):
-                # No information about Z is more than this.
-                parameter.value = 64.0 if limit is None else max(limit, _LEAST)
-        problem.solve(solver=self._cp.CLARABEL)
-        if problem.status not in (self._cp.OPTIMAL, self._cp.OPTIMAL_INACCURATE):
-            raise BouquetError(f"the accuracy-fairness frontier: {problem.status}")
-        return Point(global_limit, local_limit, 1.0 - float(problem.value))
+        limits = {"global": global_limit, "local": local_limit}
+        for kind, limit in limits.items():
+            self._limits[kind].value = limit or 0.0
+        problem = self._problem({k: None if v is None else v > _LEAST for k, v in limits.items()})
+        found = self._solved(problem)
+        if found is None:
+            raise BouquetError(f"the accuracy-fairness frontier: no solution, {problem.status}")
+        return Point(global_limit, local_limit, 1.0 - found)
+
+    def _problem(self, limited: Mapping[str, bool | None]) -> Any:
+        """Return the programme with some limits: True one in bits, False independence, None none.
+
+        Independence is linear; as a limit of 0 bits its set would have no inside to walk through.
+        """
+        cp, key = self._cp, tuple(limited.values())
+        if key not in self._problems:
+            rules = []
+            for kind, some in limited.items():
+                if some:
+                    bits = sum(cp.sum(cp.rel_entr(p, q)) for p, q in self._about[kind]) / np.log(2)
+                    rules.append(bits <= self._limits[kind])
+                elif some is not None:
+                    p, q = self._about[kind][0]
+                    rules.append(p == q)
+            self._problems[key] = cp.Problem(cp.Minimize(self._wrong), rules)
+        return self._problems[key]
+
+    def _solved(self, problem: Any) -> float | None:
+        cp = self._cp
+        for solver in (cp.CLARABEL, cp.SCS):
+            with warnings.catch_warnings():
+                # The last digits are missing: far fewer than a picture shows.
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                try:
+                    problem.solve(solver=solver)
+                except cp.SolverError:
+                    continue
+            if problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+                return float(problem.value)
+        return None
 
     def curve(self, limits: Sequence[float], kind: str) -> list[Point]:
         """Return the best accuracy under each limit.

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.fairness.counts import GroupCounts, score_bins
@@ -33,6 +33,7 @@ def counted(rows: range | list[int], seed: int = 0, classes: int = 2) -> GroupCo
     )
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=400, max_size=400), st.sampled_from([2, 5]))
 def test_any_partition_adds_up_to_the_whole(owners: list[int], classes: int) -> None:
     parts = [[row for row in range(400) if owners[row] == who] for who in range(5)]

@@ -61,7 +61,7 @@ def random_counts(seed: int) -> np.ndarray:
 
 
 def test_curves_rise_and_derived_classifiers_stay_below() -> None:
-    limits = [0.0, 0.002, 0.01, 0.05, 0.3]
+    limits = [0.0, 1e-9, 1e-6, 1e-4, 0.002, 0.01, 0.05, 0.3]
     counts = random_counts(1)
     for kind in ("global", "local", "both"):
         free, derived = (Frontier(counts, derived=d).curve(limits, kind) for d in (False, True))

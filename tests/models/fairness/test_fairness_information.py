@@ -42,7 +42,7 @@ def test_masked_disparity() -> None:
     assert found == pytest.approx([0, 1, 0, 0, 1], abs=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.integers(0, 40), min_size=12, max_size=12).filter(any),
     st.sampled_from([(3, 2, 2), (2, 3, 2), (2, 2, 3)]),

@@ -33,7 +33,7 @@ def cell(tp: int, fn: int, fp: int, tn: int) -> Cell:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 8), st.integers(2, 4))
 def test_fairlearn_on_the_pooled_predictions(seed: int, clients: int, groups: int) -> None:
     generator = np.random.default_rng(seed)
