@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from flwr.serverapp import Grid
 
 from app.places import code_hash, state_folder
-from app.planning import Base, build, data_spec, find_bases, make_plan, with_groups
+from app.planning import Base, build, data_spec, find_bases, make_plan
 from app.registry import registry
 from app.settings import Settings
+from app.settings.groups import check_groups, with_groups
 from app.settings.ranks import assigned_ranks
 from clients.data import Examples, load_server_test, order_labels
 from clients.grouping import Grouping
@@ -22,7 +23,6 @@ from clients.training import Prepared, evaluate
 from models.adapted import AdaptedModel
 from models.checkpoint import pack_checkpoint
 from models.errors import ConfigurationError, DataError
-from models.fairness.counts import UNKNOWN
 from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT
@@ -138,7 +138,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     registrar.gather(max(settings.quorum, settings.clients_per_round, 1))
     kind = _one_kind(registrar.kinds)
     own_data = registrar.roster.own_data
-    _check_groups(settings, registrar.roster)
+    check_groups(settings, registrar.roster.groups)
     test = _server_test(settings, own_data)
     seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
     labels = settings.labels or tuple(order_labels(seen))
@@ -190,16 +190,6 @@ def _prepared_test(
     prepared = prepare(test, plan.labels, preparation)
     grouping = Grouping.of(plan)
     return grouping.add_to(prepared) if grouping else prepared
-
-
-def _check_groups(settings: Settings, roster: Roster) -> None:
-    """Refuse a group column that no client has; one that some lack is unknown there."""
-    for column in settings.group_columns:
-        if not roster.groups.get(column, set()) - {UNKNOWN}:
-            raise DataError(
-                f"group-columns: no client has a column '{column}' with a value in it; "
-                "name a column of the clients' data, or leave it out"
-            )
 
 
 def _one_kind(kinds: frozenset[str]) -> str:

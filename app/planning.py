@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from app.registry import registry
 from app.settings import Settings
+from app.settings.groups import groups_of, with_groups
 from clients.data import (
     DataSpec,
     Examples,
@@ -19,11 +19,9 @@ from clients.data import (
     public_share,
 )
 from clients.plan import Plan, Recipe
-from models.adapters import ADAPTERS
 from models.bases.variants import TINY_VIT, Variant
 from models.checkpoint import fingerprint, resolve_checkpoint
-from models.errors import ConfigurationError, DataError, ModelError, nearest
-from models.fairness.counts import UNKNOWN
+from models.errors import DataError, ModelError
 from models.tasks import Kind
 
 if TYPE_CHECKING:
@@ -76,39 +74,6 @@ def _embedded(settings: Settings) -> bool:
     """Say whether some client's base is pretrained here, on public data."""
     models = (settings.model, *settings.variants)
     return any(Variant.parse(model).model == TINY_VIT for model in models)
-
-
-def with_groups(settings: Settings, found: Mapping[str, Collection[str]]) -> Settings:
-    """Fill in the groups that the adapter is to have, where it has any: those that clients know.
-
-    Parameters
-    ----------
-    settings : Settings
-    found : mapping
-        By group column, the values that clients have.
-
-    Raises
-    ------
-    ConfigurationError
-        It needs groups, and nothing says which.
-    """
-    if not ADAPTERS[settings.adapter].takes_groups:
-        return settings
-    given = dict(settings.adapter_args)
-    column = str(given.get("column") or next(iter(settings.group_columns), ""))
-    if column and column not in settings.group_columns:
-        raise ConfigurationError(
-            f"adapter-args: column = '{column}': {nearest(column, settings.group_columns)}; "
-            "name it in group-columns too"
-        )
-    groups = given.get("groups") or list(order_labels({*found.get(column, ())} - {UNKNOWN}))
-    if not groups:
-        raise ConfigurationError(
-            f"adapter = '{settings.adapter}' has singular values for each group, and nothing says "
-            "which groups there are: set group-columns to a column of the data"
-        )
-    filled = {**given, "column": column, "groups": groups}
-    return settings.model_copy(update={"adapter_args": filled})
 
 
 def recipe(settings: Settings) -> Recipe:
@@ -288,21 +253,13 @@ def plan_alone(
         kind = own[0].train.columns.kind
         names = {n for data in own for part in (data.train, data.test) for n in part.label_counts()}
         labels, clients = tuple(order_labels(names)), tuple(sites)
-        groups = _groups_of(part for data in own for part in (data.train, data.test))
+        groups = groups_of(part for data in own for part in (data.train, data.test))
     else:
         federation = load_federation(spec)
         kind = federation.columns.kind
         labels, clients = federation.label_names, federation.client_ids
-        groups = _groups_of([federation.pooled().train])
+        groups = groups_of([federation.pooled().train])
     settings = with_groups(settings, groups)
     labels = settings.labels or labels
     base = find_base(settings, kind, state / "bases", bool(sites))
     return make_plan(settings, kind, labels, base, build(settings, kind, labels, base)), clients
-
-
-def _groups_of(parts: Iterable[Examples]) -> dict[str, set[str]]:
-    groups: dict[str, set[str]] = {}
-    for part in parts:
-        for column, values in part.group_values().items():
-            groups.setdefault(column, set()).update(values)
-    return groups
