@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from app.report.client_table import client_table, side
-from app.report.fairness import PICTURES, fairness_section
 from app.report.gains import SHARED, comparisons
 from app.report.markup import Child, Html, element, escape, join, table
 from app.report.page_style import STYLE
-from app.report.pictures import Picture, shown
 from app.report.record import Finding, RunRecord, safe
 from app.report.scores import (
     Score,
@@ -20,6 +18,8 @@ from app.report.scores import (
     scores,
     totals,
 )  # fmt: skip
+from app.report.sections.fairness import PICTURES, fairness_section
+from app.report.sections.pictures import Picture, shown
 from app.report.wording import (
     UNKNOWN,
     arguments,

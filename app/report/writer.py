@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from app.report.label_plot import label_figure
 from app.report.page import build_page
-from app.report.pictures import Picture
 from app.report.plots import style
 from app.report.plots.clients import client_figure
 from app.report.plots.curves import communication_figure, learning_figure
@@ -24,6 +23,7 @@ from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
 from app.report.record import RunRecord
 from app.report.scores import score_after, scores, totals
+from app.report.sections.pictures import Picture
 from app.report.wording import counted, participation_in_words, percent, size
 from models.files import write_bytes
 

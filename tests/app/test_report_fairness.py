@@ -12,8 +12,8 @@ import pytest
 from report_runs import metrics_line, write_lines
 
 from app.report import write_report
-from app.report.fairness import joint_counts
 from app.report.reading import read_run
+from app.report.sections.fairness import joint_counts
 from models.fairness.counts import GroupCounts
 from models.fairness.intervals import of_auc, of_share
 from strategies.rounds.fairness import summarise_fairness

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from app.report.fairness import joint_counts
 from app.report.plots import style
 from app.report.record import RunRecord, View
+from app.report.sections.fairness import joint_counts
 from app.report.wording import number
 from models.errors import BouquetError
 from models.fairness.counts import GroupCounts

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.report.markup import Child, Html, element, join, table
-from app.report.pictures import Picture, shown
 from app.report.record import View, Views
+from app.report.sections.pictures import Picture, shown
 from app.report.wording import UNKNOWN, number, percent
 from models.fairness.counts import UNKNOWN as NO_GROUP
 from models.fairness.counts import GroupCounts
