@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -79,6 +80,7 @@ def export_adapter(
                 "num_clients": int(scores[place].get("clients", len(federation.roster))),
                 "rounds": last.round,
                 "seed": settings.seed,
+                "groups": json.loads(str(federation.model.schema.facts.get("groups", "[]"))),
                 "base_path": f"{up}../base" if federation.base.embedded else settings.model,
                 "scores": scores[place],
             }

@@ -11,6 +11,7 @@ from app.places import code_hash, state_folder
 from app.planning import Base, build, data_spec, find_bases, make_plan
 from app.registry import registry
 from app.settings import Settings
+from app.settings.groups import check_groups, with_groups
 from app.settings.ranks import assigned_ranks
 from clients.data import (
     DataSpec,
@@ -23,8 +24,10 @@ from clients.data import (
 )
 from clients.data.drift import NO_DRIFT
 from clients.evaluation import evaluate
+from clients.grouping import Grouping
 from clients.holdings import prepare
 from clients.plan import Plan
+from clients.preparation import Preparation as InputPreparation
 from clients.preparation import make_preparation
 from clients.training import Prepared
 from models.adapted import AdaptedModel
@@ -148,10 +151,12 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     registrar.gather(max(settings.quorum, settings.clients_per_round, 1))
     kind = _one_kind(registrar.kinds)
     own_data = registrar.roster.own_data
+    check_groups(settings, registrar.roster.groups)
     test = _server_test(settings, own_data)
     seen = {*registrar.label_names, *(test.label_counts() if test is not None else ())}
     labels = settings.labels or tuple(order_labels(seen))
     drift = _drift(spec, labels, kind, own_data)
+    settings = with_groups(settings, registrar.roster.groups)
     base, others = find_bases(settings, kind, bases, own_data)
     model = build(settings, kind, labels, base)
     plan = make_plan(settings, kind, labels, base, model, others)
@@ -182,7 +187,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         base=base,
         model=model,
         initial=model.arrays(),
-        test=prepare(test, labels, preparation) if test is not None else None,
+        test=_prepared_test(test, plan, preparation),
         refused=registrar.refused,
         drift=drift,
     )
@@ -197,6 +202,16 @@ def _drift(spec: DataSpec, labels: tuple[str, ...], kind: str, own_data: bool) -
     divided = spec.drift != NO_DRIFT and not own_data
     everybody = load_federation(spec).client_ids if divided else ()
     return make_drift(spec, labels, kind, everybody)
+
+
+def _prepared_test(
+    test: Examples | None, plan: Plan, preparation: InputPreparation
+) -> Prepared | None:
+    if test is None:
+        return None
+    prepared = prepare(test, plan.labels, preparation)
+    grouping = Grouping.of(plan)
+    return grouping.add_to(prepared) if grouping else prepared
 
 
 def _one_kind(kinds: frozenset[str]) -> str:

@@ -114,9 +114,7 @@ def run_client(session: Session, task: Task, action: str) -> ClientResult:
         examples = len(session.part(task.client, "train", task.server_round))
         return ClientResult(task.client, examples, done.metrics, done.notes, done.arrays)
     found = session.evaluate(task)
-    groups = {c: {v: list(n) for v, n in values.items()} for c, values in found.groups.items()}
-    notes = {"groups": groups} if groups else {}
-    return ClientResult(task.client, found.examples, found.metrics, notes)
+    return ClientResult(task.client, found.examples, found.metrics, found.notes)
 
 
 def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[Session, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from app.registry import registry
 from app.settings import Settings
+from app.settings.groups import groups_of, with_groups
 from clients.data import (
     DataSpec,
     Examples,
@@ -254,10 +255,13 @@ def plan_alone(
         kind = own[0].train.columns.kind
         names = {n for data in own for part in (data.train, data.test) for n in part.label_counts()}
         labels, clients = tuple(order_labels(names)), tuple(sites)
+        groups = groups_of(part for data in own for part in (data.train, data.test))
     else:
         federation = load_federation(spec)
         kind = federation.columns.kind
         labels, clients = federation.label_names, federation.client_ids
+        groups = groups_of([federation.pooled().train])
+    settings = with_groups(settings, groups)
     labels = settings.labels or labels
     base = find_base(settings, kind, state / "bases", bool(sites))
     return make_plan(settings, kind, labels, base, build(settings, kind, labels, base)), clients

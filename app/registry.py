@@ -23,6 +23,8 @@ from strategies.clusters.cfl import CFL
 from strategies.clusters.feddaa import FedDAA
 from strategies.clusters.ifca import IFCA
 from strategies.clusters.oracle import OracleClusters
+from strategies.fair.fairlora import FairLoRA
+from strategies.fair.local_s import LocalS
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.hetero.fedkd import FedKD
@@ -90,6 +92,7 @@ class Method:
 
 
 _MCMAHAN = "McMahan et al., AISTATS 2017, https://arxiv.org/abs/1602.05629"
+_LI = "Li et al., IEEE TMI 2025, https://arxiv.org/abs/2508.00873"
 BUILT_IN = (
     Method("fedavg", FedAvg, _MCMAHAN),
     Method("fedper", FedPer, "Arivazhagan et al., 2019, https://arxiv.org/abs/1912.00818"),
@@ -131,6 +134,8 @@ BUILT_IN = (
     Method("ccvr", CCVR, "Luo et al., NeurIPS 2021, https://arxiv.org/abs/2106.05001"),
     Method("ggeur", GGEUR, "Ma et al., CVPR 2025, https://arxiv.org/abs/2503.06457"),
     Method("feddaa", FedDAA, "Peng and Tang, 2025, https://arxiv.org/abs/2506.21054"),
+    Method("fairlora", FairLoRA, _LI, objective="fairness"),
+    Method("local-s", LocalS, _LI, objective="fairness"),
     Method("local", Local, "baseline"),
 )
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}

@@ -255,6 +255,14 @@ class Results:
         self._add_participation(record)
         self._clusters.add(record.round, record.assignment.items())
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
+        if record.fairness.counts:
+            self._write_counts(record)
+
+    def _write_counts(self, record: RoundRecord) -> None:
+        """Write ``groups.json``: each client's counts by group at the newest evaluation."""
+        counts = {c: part.to_json(scores=False) for c, part in record.fairness.counts.items()}
+        text = json.dumps({"round": record.round, "clients": counts})
+        write_text(self.folder / "groups.json", text, durable=False)
 
     def keep(self, lines: Sequence[str], last: int) -> None:
         """Start from the rounds of a run that is resumed, up to `last`; forget later ones."""
@@ -288,11 +296,15 @@ class Results:
         """Write ``clients.csv``; `assignment` is the clusters that clients are in."""
         out = io.StringIO()
         table = csv.writer(out)
-        table.writerow(CLIENT_COLUMNS)
+        shown = [account.fairness for who, account in ledger.accounts.items() if who[:1] != "@"]
+        fairness = list(dict.fromkeys(figure for figures in shown for figure in figures))
+        table.writerow([*CLIENT_COLUMNS, *fairness])
         for name in sorted({*roster.ids, *ledger.accounts}, key=natural_key):
             if name.startswith("@"):
                 continue
-            table.writerow([*_row(name, roster, ledger), assignment.get(name, "")])
+            figures = ledger.of(name).fairness
+            own = ["" if (value := figures.get(key)) is None else value for key in fairness]
+            table.writerow([*_row(name, roster, ledger), assignment.get(name, ""), *own])
         write_text(self.folder / "clients.csv", out.getvalue(), durable=False)
 
 

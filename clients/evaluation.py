@@ -12,6 +12,7 @@ import torch
 from clients.training import Prepared
 from models.adapted import AdaptedModel
 from models.errors import ClientError
+from models.fairness.counts import GroupCounts
 from models.schema import Vector
 
 EVALUATION_BATCH = 256
@@ -25,8 +26,8 @@ class Evaluated:
     ----------
     loss, accuracy, macro_f1 : float
     examples : int
-    groups : mapping
-        {column: {value: (correct, examples)}}.
+    counts : GroupCounts or None
+        What was counted of each group, where the data have group columns.
     others : mapping
         Other models, or other ways to classify, of the same holder, by name.
     said : mapping
@@ -37,9 +38,30 @@ class Evaluated:
     accuracy: float
     macro_f1: float
     examples: int
-    groups: Mapping[str, Mapping[str, tuple[int, int]]]
+    counts: GroupCounts | None = None
     others: Mapping[str, Evaluated] = field(default_factory=dict)
     said: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Correct and all examples of each group: {column: {value: (correct, examples)}}."""
+        if self.counts is None:
+            return {}
+        return {
+            column: {
+                value: (cell.correct, cell.examples)
+                for (value,), cell in self.counts.by([column]).items()
+            }
+            for column in self.counts.columns
+        }
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """What a client tells of its groups."""
+        if self.counts is None:
+            return {}
+        groups = {c: {v: list(n) for v, n in values.items()} for c, values in self.groups.items()}
+        return {"groups": groups, "group_counts": self.counts.to_json()}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -153,18 +175,13 @@ def scored(
     targets = torch.from_numpy(data.targets)
     loss = float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
     named = logits.argmax(-1).numpy() if predicted is None else predicted
-    correct = named == data.targets
-    groups = {
-        column: {
-            value: (int(correct[member].sum()), int(member.sum()))
-            for value in sorted(set(values))
-            for member in (np.asarray(values) == value,)
-        }
-        for column, values in data.groups.items()
-    }
-    return Evaluated(
-        loss / len(data), float(correct.mean()), macro_f1(data.targets, named), len(data), groups
-    )
+    counts = None
+    if data.groups:
+        # What another rule decides by is not these margins: of it only the answers count.
+        margins = (logits[:, 1] - logits[:, 0]).numpy() if predicted is None else None
+        counts = GroupCounts.of(data.groups, data.targets, named, logits.shape[-1], margins)
+    accuracy = float((named == data.targets).mean())
+    return Evaluated(loss / len(data), accuracy, macro_f1(data.targets, named), len(data), counts)
 
 
 def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:

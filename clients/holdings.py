@@ -17,6 +17,7 @@ from clients.data import (
     make_drift,
 )
 from clients.data.pooling import POOLED
+from clients.grouping import Grouping
 from clients.plan import Plan
 from clients.preparation import Preparation
 from clients.training import Prepared
@@ -48,6 +49,7 @@ class Holdings:
         self._plan = plan
         self._sites = dict(sites)
         self._preparation = preparation
+        self._grouping = Grouping.of(plan)
         self._slots = drift_slots(plan.data.drift, dict(plan.data.drift_args))
         self._prepared: OrderedDict[tuple[str, str, int], Prepared] = OrderedDict()
 
@@ -61,7 +63,8 @@ class Holdings:
         if key not in self._prepared:
             data = self._data(client, slot)
             examples = data.train if part == "train" else data.test
-            self._prepared[key] = prepare(examples, self._plan.labels, self._preparation(client))
+            found = prepare(examples, self._plan.labels, self._preparation(client))
+            self._prepared[key] = self._grouping.add_to(found) if self._grouping else found
             while len(self._prepared) > _KEPT_PARTS:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from models.adapters import Adapter
+from models.adapters import GROUPS, Adapter
 from models.errors import ModelError
 from models.lora.base_change import ChangingBase
 from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
@@ -69,6 +69,12 @@ class AdaptedModel:
             warnings.simplefilter("ignore")
             self.module: Any = get_peft_model(base.module, config).to(device)
         self._config = config
+        if adapter.takes_groups:
+            from models.fairlora.tuner import accept_groups
+
+            accept_groups(self.module)
+        else:
+            self.module.register_forward_pre_hook(_without_groups, with_kwargs=True)
         for name, part in self.module.named_modules():
             if name.endswith(".modules_to_save.default"):
                 # What is trained is float32; a base in half precision hands it half numbers.
@@ -146,6 +152,13 @@ def _to_float32(part: torch.nn.Module, inputs: tuple[object, ...]) -> tuple[obje
     return tuple(
         x.float() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in inputs
     )
+
+
+def _without_groups(
+    _: torch.nn.Module, inputs: tuple[object, ...], named: dict[str, object]
+) -> tuple[tuple[object, ...], dict[str, object]]:
+    # An objective may want the groups of a batch where the adapter has no use for them.
+    return inputs, {name: value for name, value in named.items() if name != GROUPS}
 
 
 def _trainable_by_key(module: Any) -> dict[str, torch.nn.Parameter]:

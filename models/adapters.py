@@ -6,6 +6,7 @@ that the saved folder is an ordinary PEFT adapter.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ConfigurationError, ModelError, nearest
 from models.schema import Fact
+
+GROUPS = "groups"
+"""The name under which a batch carries the number of each sample's group, -1 if unknown."""
 
 # PEFT's own name for "no layer is wrapped"; what is trained is then the head and, maybe, biases.
 _NO_LAYER = "dummy-target-modules"
@@ -67,6 +71,7 @@ class Adapter(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     summary: ClassVar[str]
     needs_full_precision: ClassVar[bool] = False
+    takes_groups: ClassVar[bool] = False
 
     def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
         """Return PEFT's configuration for a base `module` whose `heads` are trained whole."""
@@ -131,6 +136,56 @@ class Lora(Targeted):
         return {"rank": self.rank, "scaling": scaling, **rule}
 
 
+class FairLora(Targeted):
+    """FairLoRA (Li et al. 2025): U diag(S_g) V, singular values of each group's own.
+
+    Without `groups` they are those that clients have, without `column` the first of group-columns.
+    """
+
+    summary: ClassVar[str] = "low-rank update with singular values for each group, and the head"
+    takes_groups: ClassVar[bool] = True
+    rank: Annotated[int, Field(ge=1, le=4096, description="number of singular values")] = 12
+    alpha: Annotated[float, Field(gt=0, description="the update is scaled by alpha/rank")] = 2.0
+    own: Annotated[
+        float, Field(gt=0, le=1, description="weight of a sample's own group; 1 = no other counts")
+    ] = 0.7
+    init: Annotated[
+        Literal["same+cycle", "same", "cycle-shift", "lora"],
+        Field(description="first values: the paper's code's, or 'lora' for those of LoRA"),
+    ] = "same+cycle"
+    column: Annotated[str, Field(description="the group column; empty = the first")] = ""
+    groups: Annotated[
+        tuple[str, ...], Field(description="names of the groups; empty = those that clients have")
+    ] = ()
+
+    def peft_config(self, module: Any, heads: list[str], task: str | None) -> Any:
+        from models.fairlora import FairLoraConfig
+        from models.fairlora.layer import check_initial
+
+        check_initial(self.rank, len(self.groups), self.init)
+        return FairLoraConfig(
+            r=self.rank,
+            alpha=self.alpha,
+            group_column=self.column,
+            groups=list(self.groups),
+            own=self.own,
+            init=self.init,
+            target_modules=self.target_modules(module),
+            modules_to_save=heads,
+            task_type=task,
+        )
+
+    def facts(self) -> dict[str, Fact]:
+        # Not "rank" and "scaling": what works on LoRA's products would leave S out.
+        return {
+            "singular-values": self.rank,
+            "alpha": self.alpha,
+            "own": self.own,
+            "group-column": self.column,
+            "groups": json.dumps(self.groups),
+        }
+
+
 class Ia3(Targeted):
     """IA3 (Liu et al. 2022): rescales keys, values and feed-forward activations."""
 
@@ -182,7 +237,13 @@ class Head(Bias):
     bias: ClassVar[Literal["all", "none"]] = "none"
 
 
-ADAPTERS: dict[str, type[Adapter]] = {"lora": Lora, "ia3": Ia3, "bias": Bias, "head": Head}
+ADAPTERS: dict[str, type[Adapter]] = {
+    "lora": Lora,
+    "fairlora": FairLora,
+    "ia3": Ia3,
+    "bias": Bias,
+    "head": Head,
+}
 
 
 def make_adapter(kind: str, options: Mapping[str, object]) -> Adapter:

@@ -93,6 +93,25 @@ def squeeze(
         squeeze_adapter(run.absolute(), rank, out, Console())
 
 
+@main.command(epilog="Exit codes: 0 done; 2 no such group; 4 no adapter with groups.")
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory or adapter folder.")],
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=WEIGHT]",
+            help="A group as the model treats it; or weights of several; none: all alike.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where it goes.")] = None,
+) -> None:
+    """Write a FairLoRA adapter for one group, or a mixture, as a LoRA that PEFT alone loads."""
+    from app.cli.group_export import export_group
+
+    with _errors_for_people():
+        export_group(run.absolute(), group or [], out, Console())
+
+
 @main.command()
 def settings() -> None:
     """List every setting with its default and what it allows."""

@@ -70,7 +70,8 @@ def model_card(facts: Mapping[str, object]) -> str:
         ``method``, ``dataset``, ``kind`` (``"image"`` or ``"text"``), ``model``, ``labels`` (names
         in the order of the model's outputs), ``num_clients``, ``rounds``, ``scores`` (numbers
         under their names in ``metrics.jsonl``; None is left out), ``base_path`` (relative to the
-        adapter's folder, ``"../base"``, or whatever ``model`` was) and ``seed``.
+        adapter's folder, ``"../base"``, or whatever ``model`` was), ``seed`` and ``groups`` (names
+        in order, of an adapter that wants to know a sample's group).
         What is missing is left out.
 
     Returns
@@ -165,7 +166,24 @@ def _code(facts: Mapping[str, object]) -> str:
     elif base.startswith("."):
         written = _literal(f"{_ADAPTER_FOLDER}/{base}")
     labels = json.dumps(_labels(facts), ensure_ascii=False).replace("`", "\\u0060")
-    return first + template.format(adapter=_literal(_ADAPTER_FOLDER), base=written, labels=labels)
+    code = first + template.format(adapter=_literal(_ADAPTER_FOLDER), base=written, labels=labels)
+    return _with_groups(code, _named(facts, "groups"))
+
+
+def _with_groups(code: str, groups: Sequence[str]) -> str:
+    """Say a sample's group too, where the adapter has groups."""
+    if not groups:
+        return code
+    names = json.dumps(groups, ensure_ascii=False).replace("`", "\\u0060")
+    load = "model = PeftModel.from_pretrained(model, adapter).eval()\n"
+    of_sample = f"groups = torch.tensor([{names}.index({_literal(groups[0])})])  # -1 if unknown\n"
+    return (
+        code.replace(
+            "import torch\n", "import torch\nfrom fedbouquet.fairlora import accept_groups\n"
+        )
+        .replace(load, f"{load}accept_groups(model)\n{of_sample}")
+        .replace("model(**inputs)", "model(**inputs, groups=groups)")
+    )
 
 
 def _scores(facts: Mapping[str, object]) -> list[tuple[str, str, float]]:
@@ -185,9 +203,13 @@ def _value(key: str, value: float) -> str:
 
 
 def _labels(facts: Mapping[str, object]) -> list[str]:
-    labels = facts.get("labels")
-    if isinstance(labels, Sequence) and not isinstance(labels, str):
-        return [safe(str(label)) for label in labels]
+    return _named(facts, "labels")
+
+
+def _named(facts: Mapping[str, object], key: str) -> list[str]:
+    names = facts.get(key)
+    if isinstance(names, Sequence) and not isinstance(names, str):
+        return [safe(str(name)) for name in names]
     return []
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from app.report.client_table import client_table, side
 from app.report.gains import SHARED, comparisons
@@ -20,6 +18,8 @@ from app.report.scores import (
     scores,
     totals,
 )  # fmt: skip
+from app.report.sections.fairness import PICTURES, fairness_section
+from app.report.sections.pictures import Picture, shown
 from app.report.wording import (
     UNKNOWN,
     arguments,
@@ -41,16 +41,6 @@ _MOST_LISTED = 500
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A plot as the page shows it: the PNG, what it is for someone who cannot see it, a caption."""
-
-    name: str
-    png: bytes
-    description: str
-    caption: str
-
-
 def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
     """Return the whole page as text."""
     head = element(
@@ -67,7 +57,8 @@ def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
         _tiles(record),
         _scores(record),
         element("h2", "Pictures"),
-        *(_figure(picture) for picture in pictures),
+        *(shown(picture) for picture in pictures if picture.name not in PICTURES),
+        fairness_section(*record.fairness, pictures),
         client_table(record),
         _refused(record),
         _remarks(record),
@@ -182,14 +173,6 @@ def _scores(record: RunRecord) -> Html | None:
         element("h2", "Scores"),
         table([*head, *(_capital(baseline_words(name)) for name in names)], body, numeric_from=1),
     )
-
-
-def _figure(picture: Picture) -> Html:
-    data = base64.b64encode(picture.png).decode("ascii")
-    source = f"data:image/png;base64,{data}"
-    image = element("img", src=source, alt=picture.description, loading="lazy")
-    caption = element("figcaption", picture.caption) if picture.caption else None
-    return element("figure", image, caption, id=picture.name)
 
 
 def _refused(record: RunRecord) -> Html:

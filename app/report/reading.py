@@ -12,6 +12,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,15 @@ from app.report.record import (
     GroupScore,
     Round,
     RunRecord,
+    View,
     clean,
 )
 from app.run_directory import ARTIFACTS
 from models.errors import RunDirectoryError
+from models.fairness.counts import GroupCounts
 from strategies.transport.roster import natural_key
+
+_RATES = frozenset({"positives", "auc", "tpr", "fpr", "selection_rate"})
 
 
 def read_run(run_dir: Path) -> RunRecord:
@@ -75,6 +80,7 @@ def read_run(run_dir: Path) -> RunRecord:
             if isinstance(row, dict)
         },
         baselines=_read_baselines(run_dir / "baselines"),
+        counts=_read_counts(run_dir / "groups.json"),
         participation=_read_participation(run_dir / "participation.csv", rounds, clients),
         artifacts=_read_artifacts(run_dir / ARTIFACTS),
         drifts=_read_drifts(run_dir / "drift.csv"),
@@ -139,6 +145,7 @@ def _round(content: Mapping[str, object], default: int) -> Round:
         number=number,
         scores={name: value for name, value in scores.items() if value is not None},
         groups=_groups(content.get("groups")),
+        fairness=_views(content.get("fairness")),
         figures=_figures(content.get("method")),
         bytes_up=_whole(content.get("bytes_up")) or 0,
         bytes_down=_whole(content.get("bytes_down")) or 0,
@@ -167,9 +174,43 @@ def _groups(content: object) -> Groups:
         for value, said in values.items() if isinstance(values, dict) else ():
             accuracy = _number(said.get("accuracy")) if isinstance(said, dict) else None
             if accuracy is not None:
-                score = GroupScore(accuracy, _whole(said.get("examples")) or 0)
+                rates = {key: value for key, value in _figures(said).items() if key in _RATES}
+                score = GroupScore(accuracy, _whole(said.get("examples")) or 0, rates)
                 columns.setdefault(clean(column), {})[clean(value)] = score
     return columns
+
+
+def _views(content: object) -> dict[str, View]:
+    views: dict[str, View] = {}
+    for name, said in content.items() if isinstance(content, dict) else ():
+        if isinstance(said, dict):
+            listed = said.get("undefined")
+            small = listed if isinstance(listed, list) else ()
+            figures = {key: value for key, value in said.items() if key != "worst_group"}
+            views[clean(name)] = View(
+                _figures(figures),
+                clean(str(said.get("worst_group") or "")),
+                tuple(clean(str(group)) for group in small),
+            )
+    return views
+
+
+def _read_counts(path: Path) -> dict[str, GroupCounts]:
+    """Read the clients' counts by group; those that cannot be read are left out."""
+    clients = _read_object(path).get("clients")
+    found: dict[str, GroupCounts] = {}
+    for client, said in clients.items() if isinstance(clients, dict) else ():
+        with suppress(ValueError):
+            found[clean(client)] = GroupCounts.from_json(_cleaned(said))
+    return found
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return {k: _cleaned(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _figures(content: object) -> Mapping[str, float]:

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from app.report.participation import Participation
+from models.fairness.counts import GroupCounts
 
 Groups: TypeAlias = Mapping[str, Mapping[str, "GroupScore"]]
+Views: TypeAlias = Mapping[str, "View"]
 
 SCORES = (
     "train_loss",
@@ -52,10 +54,30 @@ class Finding:
 
 @dataclass(frozen=True)
 class GroupScore:
-    """Accuracy in [0, 1] over the examples of one value of a group column."""
+    """Accuracy in [0, 1] over the examples of one value of a group column, and its other rates."""
 
     accuracy: float
     examples: int
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class View:
+    """The differences between the groups of one column, or of several joined.
+
+    Attributes
+    ----------
+    figures : mapping
+        Finite numbers by their names in ``metrics.jsonl``.
+    worst : str
+        The group of least accuracy; empty if undefined.
+    undefined : tuple of str
+        Groups that are too small.
+    """
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    worst: str = ""
+    undefined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +91,7 @@ class Round:
     number: int
     scores: Mapping[str, float] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
+    fairness: Views = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     bytes_up: int = 0
     bytes_down: int = 0
@@ -120,6 +143,8 @@ class RunRecord:
     drifts : mapping of int to str
         First round of each slot after the first in which clients' data drifted, and how: ``real``,
         ``virtual`` or ``label``, several between commas.
+    counts : mapping of str to GroupCounts
+        What each client counted of its groups at the newest evaluation.
     """
 
     directory: Path
@@ -133,6 +158,7 @@ class RunRecord:
     participation: Participation | None = None
     artifacts: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
     drifts: Mapping[int, str] = field(default_factory=dict)
+    counts: Mapping[str, GroupCounts] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -156,6 +182,18 @@ class RunRecord:
             return not self.participation.complete
         last = max((line.number for line in self.rounds), default=0)
         return any(row.rounds is not None and row.rounds < last for row in self.clients)
+
+    @property
+    def fairness(self) -> tuple[Views, Views]:
+        """The differences between groups before training, and the newest ones after it."""
+        before = next((line.fairness for line in self.rounds if line.number == 0), {})
+        after = [line.fairness for line in self.rounds if line.number and line.fairness]
+        return before, after[-1] if after else {}
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """The columns whose groups were counted."""
+        return next((counts.columns for counts in self.counts.values()), ())
 
     @property
     def size(self) -> int:

@@ -8,10 +8,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from app.report.label_plot import label_figure
-from app.report.page import Picture, build_page
+from app.report.page import build_page
 from app.report.plots import style
 from app.report.plots.clients import client_figure
 from app.report.plots.curves import communication_figure, learning_figure
+from app.report.plots.disparity import disparity_figure, frontier_figure
+from app.report.plots.fairness import fairness_figure
 from app.report.plots.gain import gain_figure, gain_words
 from app.report.plots.groups import group_figure
 from app.report.plots.method import method_figure, method_words
@@ -21,6 +23,7 @@ from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
 from app.report.record import RunRecord
 from app.report.scores import score_after, scores, totals
+from app.report.sections.pictures import Picture
 from app.report.wording import counted, participation_in_words, percent, size
 from models.files import write_bytes
 
@@ -99,6 +102,7 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             "Accuracy by group, before and after",
             "Groups pool the clients' held-out examples; small groups are uncertain.",
         )
+    yield from _fairness(record)
     method = method_figure(record)
     if method is not None:
         yield ("method", method, *method_words(record))
@@ -121,4 +125,35 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             replies,
             f"Replies not used; {spent.rejected:,} refused",
             "A refused reply costs only its own client's entry; the round goes on without it.",
+        )
+
+
+def _fairness(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
+    """Yield what the section on fairness shows beside accuracy by group."""
+    rates = fairness_figure(record, record.group_columns)
+    if rates is not None:
+        yield (
+            "fairness",
+            rates,
+            "Accuracy, AUC, true- and false-positive rate of each group, with intervals",
+            "Lines are 95 % intervals: Wilson's for shares, Hanley and McNeil's for AUC. Positive "
+            "is the second label.",
+        )
+    plane = disparity_figure(record)
+    if plane is not None:
+        yield (
+            "disparity",
+            plane,
+            "Local against global disparity by round, and what they consist of",
+            "Information in bits between the group Z and what the model says, in the whole and "
+            "inside clients S. On the dashed line both are equal.",
+        )
+    frontier = frontier_figure(record.counts, record.group_columns)
+    if frontier is not None:
+        yield (
+            "frontier",
+            frontier,
+            "The best accuracy under limits on local and global disparity, and this model",
+            "For the clients' own shares of groups and classes; a line that stays flat says that "
+            "this kind of fairness costs nothing.",
         )

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError
+from models.fairness.counts import UNKNOWN
 
 if TYPE_CHECKING:
     import datasets
 
 _INTEGER = re.compile(r"[+-]?\d+")
-_UNKNOWN_GROUP = "unknown"
 
 
 def order_labels(names: Iterable[str]) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ def read_labels(
 def read_groups(dataset: datasets.Dataset, column: str, owner: str) -> NDArray[np.str_]:
     """Read a column of group or client names, shape (rows,); empty values are ``"unknown"``."""
     codes, names = _read_names(dataset, column, owner)
-    return np.asarray([*names, _UNKNOWN_GROUP], dtype=np.str_)[codes]
+    return np.asarray([*names, UNKNOWN], dtype=np.str_)[codes]
 
 
 def _read_names(

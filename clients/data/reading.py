@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,12 +20,15 @@ from clients.data.labels import read_groups, read_labels
 from clients.data.sources import Split, absolute_path, files_identity, find_splits
 from clients.data.spec import DataSpec
 from models.errors import DataError
+from models.fairness.counts import UNKNOWN
 
 if TYPE_CHECKING:
     import datasets
 
+_LOG = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 _DIGITS_MAXIMUM = 16
+_PARITIES, _INKS = ("even", "odd"), ("light", "medium", "heavy")
 
 
 def read_dataset(spec: DataSpec) -> dict[str, datasets.Dataset]:
@@ -56,7 +61,9 @@ def read_path(path: Path, owner: str) -> dict[str, datasets.Dataset]:
     return {name: _files(split, owner) for name, split in find_splits(path, owner).items()}
 
 
-def make_table(dataset: datasets.Dataset, spec: DataSpec, owner: str, split: str) -> Table:
+def make_table(
+    dataset: datasets.Dataset, spec: DataSpec, owner: str, split: str, *, own: bool = False
+) -> Table:
     """Find the columns of a split and read its labels and groups, once.
 
     Parameters
@@ -69,6 +76,9 @@ def make_table(dataset: datasets.Dataset, spec: DataSpec, owner: str, split: str
         Who holds the data, for messages.
     split : str
         Name of the split, part of the table's key.
+    own : bool
+        Whether it is a site's own data, where the groups may be unknown: without a group column
+        every row's group is ``"unknown"``.
 
     Raises
     ------
@@ -77,7 +87,11 @@ def make_table(dataset: datasets.Dataset, spec: DataSpec, owner: str, split: str
     """
     import datasets
 
-    columns = find_columns(dataset, spec, owner)
+    unknown = tuple(c for c in spec.group_columns if own and c not in dataset.column_names)
+    for column in unknown:
+        _LOG.warning("%s: no column '%s' (group-columns): its groups are unknown", owner, column)
+    known = tuple(c for c in spec.group_columns if c not in unknown)
+    columns = find_columns(dataset, replace(spec, group_columns=known), owner)
     key = f"{dataset._fingerprint}:{split}:{columns.input}"
     if columns.kind == "image" and not isinstance(dataset.features[columns.input], datasets.Image):
         dataset = dataset.cast_column(columns.input, datasets.Image())
@@ -88,12 +102,20 @@ def make_table(dataset: datasets.Dataset, spec: DataSpec, owner: str, split: str
             "remove those rows"
         )
     codes, names = read_labels(dataset, columns.label, owner)
-    groups = {column: read_groups(dataset, column, owner) for column in columns.groups}
+    nobody = np.full(len(dataset), UNKNOWN)
+    groups = {
+        column: nobody if column in unknown else read_groups(dataset, column, owner)
+        for column in spec.group_columns
+    }
     return Table(dataset, columns, key, codes, names, groups)
 
 
 def _digits() -> datasets.Dataset:
-    """Return scikit-learn's 1,797 digits as 8x8 grey images."""
+    """Return scikit-learn's 1,797 digits as 8x8 grey images.
+
+    Beside its label each has a parity (even, odd) and an ink: the third of all digits that it falls
+    into by its mean grey, for runs that need a binary task or groups and have no other data.
+    """
     import datasets
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -103,8 +125,17 @@ def _digits() -> datasets.Dataset:
     features = datasets.Features(
         image=datasets.Image(),
         label=datasets.ClassLabel(names=[str(digit) for digit in range(10)]),
+        parity=datasets.Value("string"),
+        ink=datasets.Value("string"),
     )
-    columns = {"image": [Image.fromarray(image) for image in grey], "label": labels.tolist()}
+    amount = pixels.mean(axis=1)
+    thirds = np.searchsorted(np.quantile(amount, [1 / 3, 2 / 3]), amount)
+    columns = {
+        "image": [Image.fromarray(image) for image in grey],
+        "label": labels.tolist(),
+        "parity": [_PARITIES[label % 2] for label in labels],
+        "ink": [_INKS[third] for third in thirds],
+    }
     return _named(datasets.Dataset.from_dict(columns, features=features), "digits")
 
 

@@ -45,13 +45,13 @@ def load_site(spec: DataSpec, data_path: str | Path, client_id: str) -> ClientDa
             f"{owner}: {path} has no train split, only {', '.join(sorted(splits))}; name the "
             "training file or subfolder 'train'"
         )
-    train = make_table(splits["train"], spec, owner, "train")
+    train = make_table(splits["train"], spec, owner, "train", own=True)
     held_out = next((name for name in ("test", "validation") if name in splits), None)
     if held_out is None:
         rows = np.arange(len(train), dtype=np.int64)
         data = split_client(train, rows, client_id, spec)
     else:
-        test = make_table(splits[held_out], spec, owner, held_out)
+        test = make_table(splits[held_out], spec, owner, held_out, own=True)
         if test.columns.kind != train.columns.kind:
             raise DataError(
                 f"{owner}: the train split holds {train.columns.kind} in column "

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from clients.objectives.base import CrossEntropy, Objective
+from clients.objectives.fairness import Fairness
 from clients.objectives.fedprox import FedProx
 
-OBJECTIVES: dict[str, type[Objective]] = {"cross-entropy": CrossEntropy, "fedprox": FedProx}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "cross-entropy": CrossEntropy,
+    "fairness": Fairness,
+    "fedprox": FedProx,
+}
 
-__all__ = ["OBJECTIVES", "CrossEntropy", "FedProx", "Objective"]
+__all__ = ["OBJECTIVES", "CrossEntropy", "Fairness", "FedProx", "Objective"]

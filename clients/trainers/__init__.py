@@ -6,6 +6,7 @@ from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.clusters.feddaa import FedDAATrainer
 from clients.trainers.clusters.ifca import IFCATrainer
+from clients.trainers.fairlora import FairLoRATrainer
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetero.fedkd import FedKDTrainer
 from clients.trainers.hetero.fml import FMLTrainer
@@ -26,6 +27,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "partial": Partial,
     "frozen": Frozen,
     "hetlora": HetLoRATrainer,
+    "fairlora": FairLoRATrainer,
     "sparse": Sparse,
     "pfedlora": PFedLoRATrainer,
     "shared-head": SharedHeadTrainer,
@@ -53,6 +55,7 @@ __all__ = [
     "FedKDTrainer",
     "Distil",
     "FedDAATrainer",
+    "FairLoRATrainer",
     "Frozen",
     "GlobalHead",
     "HetLoRATrainer",

@@ -162,6 +162,8 @@ class Update:
         The client's arrays after local work (not a difference).
     num_examples : int
     metrics : mapping
+    notes : mapping
+        Structured JSON values, as the client gave them: check what you read.
     base_round : int
         The round its start came from; staleness is counted from there.
     weight : float
@@ -172,6 +174,7 @@ class Update:
     arrays: NamedArrays
     num_examples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, object] = field(default_factory=dict)
     base_round: int = 0
     weight: float = -1.0
 

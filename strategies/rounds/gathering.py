@@ -75,6 +75,7 @@ class Gathering:
             arrays=reply.arrays,
             num_examples=reply.num_examples,
             metrics=reply.metrics,
+            notes=reply.notes,
             base_round=self._context.round,
         )
         self._streams[stream].add(update)

@@ -18,6 +18,7 @@ from models.schema import NamedArrays
 from strategies.hooks import Hooks
 from strategies.participation import Participation
 from strategies.rounds.context import EVERYBODY, RoundContext
+from strategies.rounds.fairness import summarise_fairness
 from strategies.rounds.gathering import Gathering
 from strategies.rounds.options import LoopOptions
 from strategies.rounds.record import (
@@ -266,11 +267,14 @@ class RoundLoop:
             if self._evaluate_server is not None:
                 server = self._evaluate_server(record.round, self.strategy.model)
         assignment = self.strategy.assignment
+        fairness = summarise_fairness(replies)
+        self.ledger.compared(fairness)
         return replace(
             record,
             server_metrics=dict(server),
             client_metrics=summarise_clients(replies),
-            groups=summarise_groups(replies),
+            groups={**summarise_groups(replies), **fairness.groups},
+            fairness=fairness,
             assignment=assignment,
             clusters=summarise_clusters(replies, assignment),
             method={

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from strategies.rounds.fairness import NO_GROUPS, Fairness, Figures
 from strategies.transport.exchange import Rejection, Remark, Reply
 
 Counts = Mapping[str, Mapping[str, tuple[int, int]]]
@@ -28,7 +29,10 @@ class RoundRecord:
     client_metrics : mapping
         Summary over clients; see `summarise_clients`.
     groups : mapping
-        Accuracy and examples by group column and value, over all clients.
+        Accuracy and examples by group column and value, over all clients; with the clients' counts
+        also each group's rates, and intersections of columns.
+    fairness : Fairness
+        Differences between groups, and the counts that they follow from.
     bytes_up, bytes_down : int
         Sum over clients of their payloads' array bytes, training only.
     seconds : float
@@ -50,7 +54,8 @@ class RoundRecord:
     train_loss: float | None = None
     server_metrics: Mapping[str, float] = field(default_factory=dict)
     client_metrics: Mapping[str, float] = field(default_factory=dict)
-    groups: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
+    fairness: Fairness = NO_GROUPS
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0
@@ -76,6 +81,7 @@ class RoundRecord:
             **clients,
             **others,
             "groups": {c: dict(v) for c, v in self.groups.items()},
+            "fairness": {view: dict(figures) for view, figures in self.fairness.views.items()},
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
             "seconds": round(self.seconds, 3),
@@ -204,6 +210,7 @@ class ClientAccount:
     bytes_up: int = 0
     bytes_down: int = 0
     rejected: int = 0
+    fairness: dict[str, float | None] = field(default_factory=dict)
 
 
 class Ledger:
@@ -236,3 +243,8 @@ class Ledger:
         else:
             self.of(reply.client).accuracy_after = accuracy
             self.of(reply.client).accuracy_shared = reply.metrics.get("accuracy_shared")
+
+    def compared(self, fairness: Fairness) -> None:
+        """Book how each client's own groups compare; the newest evaluation counts."""
+        for client, figures in fairness.clients.items():
+            self.of(client).fairness = dict(figures)

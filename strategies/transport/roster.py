@@ -129,6 +129,15 @@ class Roster:
         return self._nodes
 
     @property
+    def groups(self) -> dict[str, set[str]]:
+        """The values that clients have, by group column."""
+        found: dict[str, set[str]] = {}
+        for client in self:
+            for column, values in client.groups.items():
+                found.setdefault(column, set()).update(values)
+        return found
+
+    @property
     def own_data(self) -> bool:
         """Whether some connected node holds data of its own, not a share of a divided set."""
         return not all(node.pools for node in self._nodes.values())

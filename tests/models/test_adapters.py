@@ -121,7 +121,7 @@ def test_options_are_checked_all_at_once() -> None:
     assert any("did you mean 'rank'" in line for line in errors)
     with pytest.raises(ConfigurationError, match="did you mean 'lora'"):
         make_adapter("lorra", {})
-    assert set(ADAPTERS) == {"lora", "ia3", "bias", "head"}
+    assert set(ADAPTERS) == {"lora", "fairlora", "ia3", "bias", "head"}
 
 
 @pytest.mark.parametrize("kind", sorted(ADAPTERS))

@@ -23,6 +23,9 @@ SCHEMA = Schema.of(
         "a.lora_A.weight": np.zeros((2, 4), np.float32),
         "a.lora_B.weight": np.zeros((3, 2), np.float32),
         "classifier.weight": np.zeros((3, 3), np.float32),
+        "f.fairlora_S": np.zeros((2, 4), np.float32),
+        "f.fairlora_U": np.zeros((5, 4), np.float32),
+        "f.fairlora_V": np.zeros((4, 3), np.float32),
     },
     {"rank": 2, "alpha": 4.0, "scaling": 2.0, "head": "classifier"},
 )
@@ -42,6 +45,13 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
         name: lambda name=name: registry().compose((name,), {})
         for name in registry().method_names()
     },
+    "fairlora products": lambda: registry().compose(
+        ("fairlora",), {"fairlora": {"mean": "product"}}
+    ),
+    "fairlora stiff": lambda: registry().compose(
+        ("fairlora",), {"fairlora": {"shared-half-s": True, "ema": 0.999}}
+    ),
+    "fedopt > fairlora": lambda: registry().compose(("fedopt", "fairlora"), {}),
     "fedopt > cellm": lambda: registry().compose(("fedopt", "cellm"), {}),
     "fedsa-lora > fedstale": lambda: registry().compose(("fedsa-lora", "fedstale"), {}),
     "ffa-lora > fedopt": lambda: registry().compose(("ffa-lora", "fedopt"), {}),
@@ -107,7 +117,9 @@ def context(server_round: int = 1, clients: int = 5) -> RoundContext:
 def update(client: int, seed: int = 0, weight: int | None = None) -> Update:
     numbers = np.random.default_rng([client, seed]).normal(size=SCHEMA.size)
     arrays = NamedArrays(SCHEMA, numbers.astype(np.float32))
-    return Update(f"c-{client}", arrays, 10 + client if weight is None else weight)
+    examples = 10 + client if weight is None else weight
+    groups = {"group_examples": [examples // 3, examples - examples // 3]}
+    return Update(f"c-{client}", arrays, examples, notes=groups)
 
 
 def started(make: Callable[[], Strategy], folder: Path | None = None) -> Strategy:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from models.errors import ClientError
+from models.errors import ClientError, one_line
+from models.fairness.counts import GroupCounts
 
 _MOST_EXAMPLES = 10**12
 _LARGEST_METRIC = 1e100  # a sum over clients, weighted by examples, stays finite
@@ -83,7 +84,8 @@ def kept_notes(notes: Mapping[str, object], examples: int) -> tuple[dict[str, ob
     Parameters
     ----------
     notes : mapping
-        ``groups`` is {column: {value: [correct, examples]}}; the rest is the method's own.
+        ``groups`` is {column: {value: [correct, examples]}}, ``group_counts`` what
+        `models.fairness.counts` counts; the rest is the method's own.
     examples : int
         Of the client; no group holds more.
 
@@ -93,14 +95,31 @@ def kept_notes(notes: Mapping[str, object], examples: int) -> tuple[dict[str, ob
     dropped : list of str
     """
     kept = dict(notes)
-    groups = kept.pop("groups", None)
-    if groups is None:
-        return kept, []
-    if not isinstance(groups, dict):
-        return kept, ["groups cannot be read"]
-    whole = {column: values for column, values in groups.items() if _are_counts(values, examples)}
-    dropped = [f"groups of {column[:40]} cannot be read" for column in groups.keys() - whole.keys()]
-    return {**kept, "groups": whole}, sorted(dropped)
+    dropped = []
+    groups = kept.pop("groups", {})
+    if isinstance(groups, dict):
+        whole = {c: values for c, values in groups.items() if _are_counts(values, examples)}
+        dropped = [f"groups of {c[:40]} cannot be read" for c in groups.keys() - whole.keys()]
+        kept |= {"groups": whole} if "groups" in notes else {}
+    elif groups is not None:
+        dropped = ["groups cannot be read"]
+    if "group_counts" in kept:
+        why = _unreadable(kept["group_counts"], examples)
+        if why:
+            del kept["group_counts"]
+            dropped.append(f"group counts cannot be read: {why}")
+    return kept, sorted(dropped)
+
+
+def _unreadable(counts: object, examples: int) -> str:
+    """Say why these are no counts by group of so many examples; nothing if they are."""
+    try:
+        found = GroupCounts.from_json(counts)
+    except (ValueError, OverflowError) as error:
+        return one_line(str(error))
+    if found.examples > examples:
+        return f"{found.examples} examples of {examples}"
+    return ""
 
 
 def _are_counts(values: object, examples: int) -> bool:

@@ -170,6 +170,16 @@ def test_digits() -> None:
     assert table.key == "digits:train:image"
 
 
+def test_digits_as_a_binary_task_with_groups() -> None:
+    spec = DataSpec(label_column="parity", group_columns=("ink",))
+    table = make_table(read_dataset(spec)["train"], spec, "digits", "train")
+    assert table.label_names == ("even", "odd")
+    values, counts = np.unique(table.groups["ink"], return_counts=True)
+    assert values.tolist() == ["heavy", "light", "medium"]
+    assert counts.sum() == 1797
+    assert counts.min() > 580
+
+
 @pytest.mark.parametrize("name", ["./rows", "rows.d/", "~/rows", "a/b/c", "../rows", "a b"])
 def test_relative_paths_are_refused(name: str) -> None:
     with pytest.raises(DataError, match=r"relative paths are refused because .* Give"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.data import DataSpec, load_public, load_server_test, load_site
+from clients.data import DataSpec, describe_client, load_public, load_server_test, load_site
 from models.errors import DataError
 
 Write = Callable[..., Path]
@@ -97,3 +97,15 @@ def test_public_data(write: Write, make_texts: Write) -> None:
     assert load_public(DataSpec(public_data="10%")) is None
     # A fifth of 1797 digits is the server's, a tenth of the other 1438 public.
     assert len(load_public(DataSpec(public_data="10%", needs_public=True)) or []) == 144
+
+
+def test_a_site_without_a_group_column_has_unknown_groups(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("text,label,sex\n" + "".join(f"word {i},{i % 2},f\n" for i in range(8)))
+    spec = DataSpec(group_columns=("sex", "race"), test_fraction=0.25)
+    data = load_site(spec, tmp_path, "north")
+    assert data.train.group_values() == {"sex": ["f"] * 6, "race": ["unknown"] * 6}
+    assert describe_client(data)["groups"] == {"sex": ["f"], "race": ["unknown"]}
+    assert "client 'north': no column 'race' (group-columns)" in caplog.text

@@ -1,0 +1,66 @@
+"""The groups of a run: which there are, and who is to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from app.settings.settings import Settings
+from clients.data import Examples, order_labels
+from models.adapters import ADAPTERS
+from models.errors import ConfigurationError, DataError, nearest
+from models.fairness.counts import UNKNOWN
+
+Groups = Mapping[str, Collection[str]]
+"""By group column, the values that clients have."""
+
+
+def check_groups(settings: Settings, found: Groups) -> None:
+    """Refuse a group column that no client has; one that some lack is unknown there."""
+    for column in settings.group_columns:
+        if not {*found.get(column, ())} - {UNKNOWN}:
+            raise DataError(
+                f"group-columns: no client has a column '{column}' with a value in it; "
+                "name a column of the clients' data, or leave it out"
+            )
+
+
+def with_groups(settings: Settings, found: Groups) -> Settings:
+    """Fill in the groups that the adapter is to have, where it has any: those that clients know.
+
+    Parameters
+    ----------
+    settings : Settings
+    found : mapping
+        By group column, the values that clients have.
+
+    Raises
+    ------
+    ConfigurationError
+        It needs groups, and nothing says which.
+    """
+    if not ADAPTERS[settings.adapter].takes_groups:
+        return settings
+    given = dict(settings.adapter_args)
+    column = str(given.get("column") or next(iter(settings.group_columns), ""))
+    if column and column not in settings.group_columns:
+        raise ConfigurationError(
+            f"adapter-args: column = '{column}': {nearest(column, settings.group_columns)}; "
+            "name it in group-columns too"
+        )
+    groups = given.get("groups") or list(order_labels({*found.get(column, ())} - {UNKNOWN}))
+    if not groups:
+        raise ConfigurationError(
+            f"adapter = '{settings.adapter}' has singular values for each group, and nothing says "
+            "which groups there are: set group-columns to a column of the data"
+        )
+    filled = {**given, "column": column, "groups": groups}
+    return settings.model_copy(update={"adapter_args": filled})
+
+
+def groups_of(parts: Iterable[Examples]) -> dict[str, set[str]]:
+    """Return the values in some examples, by group column."""
+    groups: dict[str, set[str]] = {}
+    for part in parts:
+        for column, values in part.group_values().items():
+            groups.setdefault(column, set()).update(values)
+    return groups

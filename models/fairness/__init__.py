@@ -1,0 +1,1 @@
+"""Group fairness from counts: what clients count, and the figures that follow from sums of it."""

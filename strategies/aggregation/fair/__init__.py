@@ -1,0 +1,1 @@
+"""Means of FairLoRA's factors, pure."""
