@@ -68,6 +68,7 @@ ONE_RANK: Mapping[str, Mapping[str, Scalar]] = {
     "hetlora": {"strategy": "hetlora"},
     "cellm": {"strategy": "cellm"},
     "fedsa-lora": {"strategy": "fedsa-lora"},
+    "pfedlora": {"strategy": "pfedlora"},
 }
 RANKS: Mapping[str, Mapping[str, Scalar]] = {
     name: {
