@@ -12,8 +12,8 @@ import torch
 from clients.plan import Plan
 from clients.preparation import Batch, Inputs
 from clients.training import Prepared
-from models.adapters import ADAPTERS, GROUPS
-from models.fairness.counts import UNKNOWN
+from models.adapters import ADAPTERS
+from models.fairness.counts import GROUPS, UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from models.adapters import GROUPS, Adapter
+from models.adapters import Adapter
 from models.errors import ModelError
+from models.fairness.counts import GROUPS
 from models.lora.base_change import ChangingBase
 from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
 from models.tasks import TASKS, Kind, LoadedBase

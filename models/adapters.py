@@ -15,9 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.errors import ConfigurationError, ModelError, nearest
 from models.schema import Fact
 
-GROUPS = "groups"
-"""The name under which a batch carries the number of each sample's group, -1 if unknown."""
-
 # PEFT's own name for "no layer is wrapped"; what is trained is then the head and, maybe, biases.
 _NO_LAYER = "dummy-target-modules"
 

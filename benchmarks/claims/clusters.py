@@ -13,17 +13,15 @@ of the clusters where the truth is known, bytes. A run that is stopped goes on w
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from cells import Cell, Result, Scalar, markdown_table, mean_and_spread, read_curve, run_cells
+from cells import Result, markdown_table, mean_and_spread, run_cells
 from cluster_cells import EXPERIMENTS, Experiment, cell_of, prepared
-from workload import ROOT, Flower
+from under_flwr import compare
 
 HEAD = (
     "method", "clients' mean, %", "worst decile, %", "mean over the run, %", "clusters", "purity",
@@ -68,26 +66,6 @@ def table(experiment: Experiment, results: Results) -> str:
     return f"{experiment.title}\n\n{experiment.about}.\n\n{markdown_table(HEAD, rows)}"
 
 
-def under_flwr(cell: Cell, paths: Mapping[str, str], here: Result) -> None:
-    """Repeat a cell with ``flwr run`` and print both ends."""
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        flower = Flower(scratch / "flwr")
-        own: dict[str, Scalar] = {
-            "out-dir": name,
-            "run-name": "cell",
-            "state-dir": str(scratch / "state"),
-        }
-        try:
-            flower.run(ROOT, {**cell.config, **paths, **own}, 1, os.cpu_count() or 1)
-        finally:
-            flower.stop()
-        there = Result(read_curve(scratch / "cell"), 0.0)
-    for metric in ("client_accuracy_mean", "client_loss_mean"):
-        one, other = here.last(metric, 1), there.last(metric, 1)
-        print(f"{cell.name}, {metric}: here {one:.6f}, flwr run {other:.6f}")
-
-
 def main() -> None:
     """Run what is missing and print the tables."""
     parser = argparse.ArgumentParser(
@@ -123,7 +101,7 @@ def main() -> None:
         print(f"\n{table(experiment, results)}\n", flush=True)
         if given.with_flwr:
             method, seed, cell = next(iter(cells.values()))
-            under_flwr(cell, paths, found[method][seed])
+            compare(cell, paths, found[method][seed], ("client_accuracy_mean", "client_loss_mean"))
 
 
 if __name__ == "__main__":

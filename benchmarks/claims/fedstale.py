@@ -15,15 +15,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from pathlib import Path
 from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from cells import Cell, Result, Scalar, markdown_table, mean_and_spread, read_curve, run_cells
+from cells import Cell, Result, Scalar, markdown_table, mean_and_spread, run_cells
 from findings import METRICS, Key, Values, findings
 from small_mnist import prepare
-from workload import ROOT, Flower
+from under_flwr import under_flwr
 
 from models.files import write_json
 
@@ -83,18 +82,9 @@ def table(values: Values, metric: str) -> str:
     return markdown_table(["h", "p", *(f"beta = {beta.strip(chr(39))}" for beta in BETAS)], rows)
 
 
-def under_flwr(cell: Cell, paths: dict[str, str], kept: Result) -> float:
+def difference(cell: Cell, paths: dict[str, str], kept: Result) -> float:
     """Repeat a cell under ``flwr run``; return the largest difference of any score."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        flower = Flower(folder / "flwr")
-        own = {"out-dir": name, "run-name": "cell", "state-dir": str(folder / "state")}
-        try:
-            flower.run(ROOT, {**cell.config, **paths, **own}, 1, os.cpu_count() or 1)
-        finally:
-            flower.stop()
-        curve = read_curve(folder / "cell")
-    there = Result(curve, 0.0)
+    there = under_flwr(cell, paths)
     return max(
         abs(one - other)
         for metric in METRICS
@@ -143,9 +133,9 @@ def main() -> None:
     write_json(options.folder / "fedstale.json", summary)
     if options.with_flwr:
         one = cell(0.4, 0.1, "'auto'", seeds[0])
-        difference = under_flwr(one, paths, results[one.name])
-        print(f"\n{one.name} under flwr run: largest difference of a score {difference:.1e}")
-        sys.exit(difference > 1e-5)
+        largest = difference(one, paths, results[one.name])
+        print(f"\n{one.name} under flwr run: largest difference of a score {largest:.1e}")
+        sys.exit(largest > 1e-5)
 
 
 if __name__ == "__main__":

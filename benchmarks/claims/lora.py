@@ -15,10 +15,8 @@ of disjoint labels drift too far apart): nothing is tuned for another one.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +26,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from cells import Cell, Result, Scalar, markdown_table, mean_and_spread, read_curve, run_cells
-from workload import ROOT, Flower
+from cells import Cell, Result, Scalar, markdown_table, mean_and_spread, run_cells
+from under_flwr import compare
 
 DOMAINS = 10
 INTENTS_OF_A_DOMAIN = 5
@@ -189,22 +187,6 @@ def tables(results: Mapping[tuple[str, str], Sequence[Result]]) -> str:
     return "\n\n".join(written)
 
 
-def under_flwr(cell: Cell, paths: Mapping[str, str], here: Result) -> None:
-    """Repeat a cell with ``flwr run`` and print both ends."""
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        flower = Flower(scratch / "flwr")
-        own = {"out-dir": name, "run-name": "cell", "state-dir": str(scratch / "state")}
-        try:
-            flower.run(ROOT, {**cell.config, **paths, **own}, cell.nodes, os.cpu_count() or 1)
-        finally:
-            flower.stop()
-        there = Result(read_curve(scratch / "cell"), 0.0)
-    for metric in ("accuracy", "client_accuracy_mean", "aggregation_error"):
-        one, other = here.last(metric, 1), there.last(metric, 1)
-        print(f"{cell.name}, {metric}: here {one:.6f}, flwr run {other:.6f}")
-
-
 def main() -> None:
     """Run what is missing and print the tables."""
     parser = argparse.ArgumentParser(
@@ -233,7 +215,12 @@ def main() -> None:
     print(tables(results))
     if given.with_flwr:
         cell = cell_of("rank 8", "flora", seeds[0], budget)
-        under_flwr(cell, paths, next(run_cells([cell], folder, 1, paths))[1])
+        compare(
+            cell,
+            paths,
+            next(run_cells([cell], folder, 1, paths))[1],
+            ("accuracy", "client_accuracy_mean", "aggregation_error"),
+        )
 
 
 if __name__ == "__main__":

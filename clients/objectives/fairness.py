@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from clients.objectives.base import Objective
-from models.adapters import GROUPS
+from models.fairness.counts import GROUPS
 
 if TYPE_CHECKING:
     import torch

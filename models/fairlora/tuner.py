@@ -11,9 +11,9 @@ from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from models.adapters import GROUPS
 from models.errors import ModelError
 from models.fairlora.layer import BatchGroups, FairLoraLinear
+from models.fairness.counts import GROUPS
 
 
 class FairLoraModel(BaseTuner):

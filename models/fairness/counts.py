@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
 
+GROUPS = "groups"
+"""The name under which a batch carries the number of each sample's group, -1 if unknown."""
 UNKNOWN = "unknown"
 """The value of an example whose group is not known; no group of its own."""
 
