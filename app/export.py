@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from logging import WARNING
 
 import numpy as np
+from flwr.supercore import log
 
 from app.federation import Federation
 from app.report.model_card import model_card
 from app.run_directory import ARTIFACTS, RunDirectory
 from app.settings import Settings
+from models.errors import one_line
 from models.files import write_adapter, write_bytes, write_json
 from models.lora.merged import peft_settings, with_base_changes
+from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.rounds.record import RoundRecord
+from strategies.transport.exchange import Rejection, Reply
 
 
 def export_artifacts(directory: RunDirectory, strategy: Strategy) -> None:
@@ -58,6 +65,44 @@ def export_adapter(
     drawing = strategy.drawing()
     if drawing:
         write_json(directory.path / "clusters.json", dict(drawing))
+    _write(directory, federation, settings, strategy, found, scores, last)
+
+
+def export_collected(
+    directory: RunDirectory,
+    federation: Federation,
+    settings: Settings,
+    strategy: Strategy,
+    collected: Iterable[Reply | Rejection],
+    last: RoundRecord,
+) -> None:
+    """Write ``clients/<name>/adapter/`` for every client that gave the adapter it uses."""
+    for item in collected:
+        if isinstance(item, Rejection) or item.arrays is None:
+            reason = item.detail if isinstance(item, Rejection) else "it sent none"
+            log(WARNING, "no adapter of %s: %s", one_line(item.client, 80), one_line(reason))
+            continue
+        place = f"clients/{folder_name(item.client)}/adapter"
+        scores = {place: {"clients": 1.0}}
+        _write(directory, federation, settings, strategy, {place: item.arrays}, scores, last)
+
+
+def folder_name(client: str) -> str:
+    """Return a folder's name for a client's id, which may be any text."""
+    plain = re.sub(r"[^\w-]+", "_", client)[:60]
+    mark = hashlib.sha256(client.encode()).hexdigest()[:8]
+    return plain if plain == client else f"{plain}-{mark}"
+
+
+def _write(
+    directory: RunDirectory,
+    federation: Federation,
+    settings: Settings,
+    strategy: Strategy,
+    found: Mapping[str, NamedArrays],
+    scores: Mapping[str, Mapping[str, float]],
+    last: RoundRecord,
+) -> None:
     if not found:
         return
     base = settings.model

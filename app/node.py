@@ -226,6 +226,11 @@ def plan_file(state: Path, name: str) -> Path:
     return state / "plans" / f"{name}.json"
 
 
+def shares_personal(node: NodeConfig) -> bool:
+    """Whether a client's own adapter may leave the node: always in simulation, else if it says."""
+    return is_simulated(node) or _truthy(node.get("share-personal"))
+
+
 def shares_error_text(node: NodeConfig) -> bool:
     """Whether a failure's own words may leave the node: always in simulation, else if it says."""
     return is_simulated(node) or _truthy(node.get("share-error-text"))

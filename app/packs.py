@@ -15,10 +15,11 @@ from app.node import (
     own_site,
     own_state,
     plan_file,
+    shares_personal,
 )
 from clients.task import Task
 from models.errors import BouquetError, ClientError, DataError, one_line
-from models.messages import PackHeader
+from models.messages import COLLECT, PackHeader
 from models.results import ClientResult
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def run_pack(
                 request.run,
                 request.base_version,
             )
+            if task.options.get(COLLECT) and not shares_personal(node):
+                raise ClientError("private", "this node keeps personal adapters to itself")
             done = run_client(session, task, action)
         except Exception as error:  # one client's failure is its own
             done = ClientResult(client, error=failure(error, share_text))

@@ -57,6 +57,7 @@ _MAY_CHANGE = frozenset(
         "baselines",
         "checkpoint-every",
         "checkpoint-keep",
+        "collect-personal",
         "node-wait-timeout",
         "num-server-rounds",
         "pack-bytes",

@@ -10,6 +10,7 @@ from logging import INFO
 from flwr.supercore import log
 
 from app.checkpoint import Checkpoints
+from app.export import export_collected
 from app.federation import Federation
 from app.run_directory import Results, RunDirectory
 from app.settings import Settings
@@ -114,6 +115,9 @@ def train_rounds(
             federation.grid.begin_run(uid, checkpoints.oldest, strategy.changes)
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
+    if settings.collect_personal and checkpoints is not None:
+        collected = loop.collect(federation.initial.schema)
+        export_collected(directory, federation, settings, strategy, collected, last)
     return last
 
 

@@ -28,7 +28,7 @@ from clients.training import Prepared
 from models.adapters import option_errors
 from models.errors import ClientError, nearest
 from models.lora.base_change import BaseChanges
-from models.messages import RunIdentity
+from models.messages import COLLECT, RunIdentity
 from models.randomness import derive_generator
 from models.schema import Schema
 
@@ -73,8 +73,14 @@ class Session:
             kept.write(version, data)
 
     def train(self, task: Task) -> Outcome:
-        """Train one client; randomness comes from (seed, round, client)."""
+        """Train one client; randomness comes from (seed, round, client).
+
+        Asked to be collected, it trains nothing and returns the adapter that it uses.
+        """
         trainer = self._trainer(task.options)
+        if task.options.get(COLLECT):
+            used = trainer.model_of(self._round(task, before=task.server_round + 1))
+            return Outcome(used, {"train_loss": 0.0})
         outcome = trainer.train(self._round(task, before=task.server_round))
         store = self._store(task)
         if store is not None:

@@ -19,6 +19,8 @@ from models.schema import NamedArrays, Schema
 
 HELLO = "query.hello"
 PREPARE = "query.prepare"
+COLLECT = "collect"
+"""Option of a message that asks for the adapter that a client uses, instead of training."""
 _MARK = "bouquet"
 BASE = "base-"
 _CHANGE = "change-"

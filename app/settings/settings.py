@@ -110,6 +110,10 @@ class Settings(BaseModel):
     optimizer_args: Arguments = _key("", "Options of the optimizer: momentum=0.9.")
     device: Device = _key("auto", "Where clients compute: auto, cpu, cuda, cuda:N or mps.")
     threads: int = _key(0, "Threads a worker; 0 takes the CPUs given to it.", ge=0, le=1024)
+    collect_personal: bool = _key(
+        False,
+        "Collect every client's own adapter at the end; nodes allow it by share-personal.",
+    )
     personalise_epochs: int = _key(
         0, "Epochs of a client's own before it is evaluated; nothing of them is kept.", ge=0
     )

@@ -14,7 +14,8 @@ from logging import INFO, WARNING
 from flwr.supercore import log
 
 from models.errors import ParticipationError, one_line
-from models.schema import NamedArrays
+from models.messages import COLLECT
+from models.schema import NamedArrays, Schema
 from strategies.hooks import Hooks
 from strategies.participation import Participation
 from strategies.rounds.context import EVERYBODY, RoundContext
@@ -239,6 +240,29 @@ class RoundLoop:
             for remark in item.remarks if isinstance(item, Reply) else ():
                 log(INFO, "round %d: %s: %s: %s", *_escaped(remark))
             yield item
+
+    def collect(self, reply: Schema) -> Iterator[Reply | Rejection]:
+        """Ask every client, after the last round, for the adapter that it uses.
+
+        Parameters
+        ----------
+        reply : Schema
+            Of a whole adapter; a client whose model has another one is rejected.
+        """
+        context = self._context(self.options.num_rounds)
+
+        def build(client: str) -> Request:
+            told = self.strategy.instruct_evaluation(client, context)
+            config = {**self.options.evaluate_config, **told.config, COLLECT: True}
+            return Request(client, told.arrays, config, reply, told.base_version)
+
+        yield from self.exchange.exchange(
+            "train",
+            list(context.roster.reachable),
+            build,
+            server_round=context.round,
+            timeout=self.options.round_timeout,
+        )
 
     # ---- evaluation ----------------------------------------------------------------------
 
