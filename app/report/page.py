@@ -18,6 +18,7 @@ from app.report.scores import (
     scores,
     totals,
 )  # fmt: skip
+from app.report.sections.clusters import CLUSTER_PICTURES, clusters_section
 from app.report.sections.fairness import PICTURES, fairness_section
 from app.report.sections.pictures import Picture, shown
 from app.report.wording import (
@@ -37,6 +38,7 @@ from app.report.wording import (
 )  # fmt: skip
 
 _MOST_LISTED = 500
+_IN_SECTIONS = frozenset({*PICTURES, *CLUSTER_PICTURES})
 # The browser itself then keeps the page from loading or running anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -57,7 +59,8 @@ def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
         _tiles(record),
         _scores(record),
         element("h2", "Pictures"),
-        *(shown(picture) for picture in pictures if picture.name not in PICTURES),
+        *(shown(picture) for picture in pictures if picture.name not in _IN_SECTIONS),
+        clusters_section(record, pictures),
         fairness_section(*record.fairness, pictures),
         client_table(record),
         _refused(record),

@@ -6,12 +6,9 @@ behind this file meets a control character, a terminal escape or half a surrogat
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +17,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from app.report.cells import decimal, table_rows, whole
+from app.report.clusters.reading import read_clusters
 from app.report.participation import Participation
 from app.report.record import (
     SCORES,
@@ -75,7 +74,7 @@ def read_run(run_dir: Path) -> RunRecord:
         clients=clients,
         labels=tuple(clean(str(name)) for name in named) if isinstance(named, list) else (),
         label_counts={
-            clean(client): {clean(label): _whole(n) or 0 for label, n in row.items()}
+            clean(client): {clean(label): whole(n) or 0 for label, n in row.items()}
             for client, row in (counts.items() if isinstance(counts, dict) else ())
             if isinstance(row, dict)
         },
@@ -84,6 +83,11 @@ def read_run(run_dir: Path) -> RunRecord:
         participation=_read_participation(run_dir / "participation.csv", rounds, clients),
         artifacts=_read_artifacts(run_dir / ARTIFACTS),
         drifts=_read_drifts(run_dir / "drift.csv"),
+        clusters=read_clusters(
+            run_dir,
+            max((line.number for line in rounds), default=0),
+            {row.client: row.concept for row in clients},
+        ),
     )
 
 
@@ -138,20 +142,20 @@ def _read_rounds(path: Path) -> tuple[Round, ...]:
 
 
 def _round(content: Mapping[str, object], default: int) -> Round:
-    number = _whole(content.get("round"))
+    number = whole(content.get("round"))
     number = default if number is None else number
-    scores = {name: _number(content.get(name)) for name in SCORES}
+    scores = {name: decimal(content.get(name)) for name in SCORES}
     return Round(
         number=number,
         scores={name: value for name, value in scores.items() if value is not None},
         groups=_groups(content.get("groups")),
         fairness=_views(content.get("fairness")),
         figures=_figures(content.get("method")),
-        bytes_up=_whole(content.get("bytes_up")) or 0,
-        bytes_down=_whole(content.get("bytes_down")) or 0,
-        seconds=_number(content.get("seconds")) or 0.0,
-        asked=_whole(content.get("clients_asked")) or 0,
-        answered=_whole(content.get("clients_answered")) or 0,
+        bytes_up=whole(content.get("bytes_up")) or 0,
+        bytes_down=whole(content.get("bytes_down")) or 0,
+        seconds=decimal(content.get("seconds")) or 0.0,
+        asked=whole(content.get("clients_asked")) or 0,
+        answered=whole(content.get("clients_answered")) or 0,
         rejected=_findings(content.get("rejected"), number),
         remarks=_findings(content.get("remarks"), number),
     )
@@ -163,7 +167,7 @@ def _findings(entries: object, number: int) -> tuple[Finding, ...]:
 
 
 def _finding(entry: Mapping[str, object], number: int) -> Finding:
-    said = _whole(entry.get("round"))
+    said = whole(entry.get("round"))
     client, code, detail = (clean(str(entry.get(k) or "")) for k in ("client", "code", "detail"))
     return Finding(client, number if said is None else said, code or "unknown", detail)
 
@@ -172,10 +176,10 @@ def _groups(content: object) -> Groups:
     columns: dict[str, dict[str, GroupScore]] = {}
     for column, values in content.items() if isinstance(content, dict) else ():
         for value, said in values.items() if isinstance(values, dict) else ():
-            accuracy = _number(said.get("accuracy")) if isinstance(said, dict) else None
+            accuracy = decimal(said.get("accuracy")) if isinstance(said, dict) else None
             if accuracy is not None:
                 rates = {key: value for key, value in _figures(said).items() if key in _RATES}
-                score = GroupScore(accuracy, _whole(said.get("examples")) or 0, rates)
+                score = GroupScore(accuracy, whole(said.get("examples")) or 0, rates)
                 columns.setdefault(clean(column), {})[clean(value)] = score
     return columns
 
@@ -215,39 +219,34 @@ def _cleaned(value: object) -> object:
 
 def _figures(content: object) -> Mapping[str, float]:
     said = content.items() if isinstance(content, dict) else ()
-    found = {clean(name): _number(value) for name, value in said}
+    found = {clean(name): decimal(value) for name, value in said}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _read_clients(path: Path) -> tuple[ClientRow, ...]:
     if not path.is_file():
         return ()
-    return tuple(_client(row) for row in _table(path, path.read_text("utf-8", errors="replace")))
-
-
-def _table(path: Path, text: str) -> Iterator[Mapping[str, str | None]]:
-    try:
-        yield from csv.DictReader(io.StringIO(text))
-    except csv.Error as error:
-        raise RunDirectoryError(f"{path} is not valid CSV: {error}") from error
+    return tuple(
+        _client(row) for row in table_rows(path, path.read_text("utf-8", errors="replace"))
+    )
 
 
 def _client(row: Mapping[str, str | None]) -> ClientRow:
     return ClientRow(
         client=clean(row.get("client") or ""),
         node=clean(row.get("node") or ""),
-        examples=_whole(row.get("examples")),
-        test_examples=_whole(row.get("test_examples")),
+        examples=whole(row.get("examples")),
+        test_examples=whole(row.get("test_examples")),
         concept=clean(row.get("concept") or ""),
         model=clean(row.get("model") or ""),
-        rounds=_whole(row.get("rounds")),
-        last_round=_whole(row.get("last_round")),
-        before=_number(row.get("accuracy_before")),
-        after=_number(row.get("accuracy_after")),
-        bytes_up=_whole(row.get("bytes_up")),
-        bytes_down=_whole(row.get("bytes_down")),
-        rejected=_whole(row.get("rejected")),
-        shared=_number(row.get("accuracy_shared")),
+        rounds=whole(row.get("rounds")),
+        last_round=whole(row.get("last_round")),
+        before=decimal(row.get("accuracy_before")),
+        after=decimal(row.get("accuracy_after")),
+        bytes_up=whole(row.get("bytes_up")),
+        bytes_down=whole(row.get("bytes_down")),
+        rejected=whole(row.get("rejected")),
+        shared=decimal(row.get("accuracy_shared")),
     )
 
 
@@ -259,11 +258,11 @@ def _read_participation(
         return None
     last = max((line.number for line in rounds), default=0)
     text = path.read_text("utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]  # a server killed while writing leaves half a last line
+    complete = text[: text.rfind("\n") + 1]  # a server killed while writing leaves half a last line
     cleaned: dict[str, str] = {}
     asked: list[tuple[str, int, bool]] = []
-    for row in _table(path, whole):
-        name, number = row.get("client") or "", _whole(row.get("round"))
+    for row in table_rows(path, complete):
+        name, number = row.get("client") or "", whole(row.get("round"))
         if number is None or not 1 <= number <= last or not name or name.startswith("@"):
             continue
         client = cleaned.get(name) or cleaned.setdefault(name, clean(name))
@@ -284,23 +283,8 @@ def _read_drifts(path: Path) -> dict[int, str]:
     """Read in which rounds data drifted, and how."""
     kinds: dict[int, set[str]] = {}
     text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
-    for row in _table(path, text):
-        first, kind = _whole(row.get("first_round")), row.get("drift")
+    for row in table_rows(path, text):
+        first, kind = whole(row.get("first_round")), row.get("drift")
         if first is not None and first > 1 and kind in ("real", "virtual", "label"):
             kinds.setdefault(first, set()).add(kind)
     return {first: ", ".join(sorted(found)) for first, found in sorted(kinds.items())}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _whole(value: object) -> int | None:
-    number = _number(value)
-    return None if number is None else round(number)

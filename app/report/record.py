@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from app.report.clusters.record import Clusters
 from app.report.participation import Participation
 from models.fairness.counts import GroupCounts
 
@@ -145,6 +146,8 @@ class RunRecord:
         ``virtual`` or ``label``, several between commas.
     counts : mapping of str to GroupCounts
         What each client counted of its groups at the newest evaluation.
+    clusters : Clusters or None
+        Who was in which cluster; None where the run has one model for all.
     """
 
     directory: Path
@@ -159,6 +162,7 @@ class RunRecord:
     artifacts: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
     drifts: Mapping[int, str] = field(default_factory=dict)
     counts: Mapping[str, GroupCounts] = field(default_factory=dict)
+    clusters: Clusters | None = None
 
     @property
     def name(self) -> str:

@@ -11,6 +11,8 @@ from app.report.label_plot import label_figure
 from app.report.page import build_page
 from app.report.plots import style
 from app.report.plots.clients import client_figure
+from app.report.plots.cluster_map import cluster_map, cluster_map_caption
+from app.report.plots.cluster_tree import likeness_figure, likeness_words
 from app.report.plots.curves import communication_figure, learning_figure
 from app.report.plots.disparity import disparity_figure, frontier_figure
 from app.report.plots.fairness import fairness_figure
@@ -23,6 +25,7 @@ from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
 from app.report.record import RunRecord
 from app.report.scores import score_after, scores, totals
+from app.report.sections.clusters import clusters_in_words
 from app.report.sections.pictures import Picture
 from app.report.wording import counted, participation_in_words, percent, size
 from models.files import write_bytes
@@ -102,6 +105,7 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             "Accuracy by group, before and after",
             "Groups pool the clients' held-out examples; small groups are uncertain.",
         )
+    yield from _clusters(record)
     yield from _fairness(record)
     method = method_figure(record)
     if method is not None:
@@ -126,6 +130,18 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             f"Replies not used; {spent.rejected:,} refused",
             "A refused reply costs only its own client's entry; the round goes on without it.",
         )
+
+
+def _clusters(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
+    """Yield what the section on clusters shows."""
+    clusters = record.clusters
+    if clusters is None:
+        return
+    words = f"Who is in which cluster, clients by rounds. {clusters_in_words(record, clusters)}"
+    yield ("clusters", cluster_map(clusters), words, cluster_map_caption(clusters))
+    likeness = likeness_figure(clusters)
+    if likeness is not None:
+        yield ("likeness", likeness, *likeness_words(clusters))
 
 
 def _fairness(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:

@@ -25,6 +25,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ERROR: ("Aggregation error", "What is lost of the exact mean product"),
     "collaborators": ("Collaborators", "Mean number of clients that share critical numbers"),
     "threshold": ("Threshold", "Least overlap of critical numbers for collaboration"),
+    "clusters": ("Clusters", "With members"),
+    "cluster_purity": ("Purity", "Share of clients with the commonest concept of their cluster"),
+    "cluster_ari": ("Rand index", "Adjusted; 1: the clusters are the true concepts"),
     "beta": ("beta", "Weight of remembered updates"),
     "rank": ("Rank", "Of the adapter that travels"),
     "accuracy_head": ("By the head", "Clients' mean accuracy if the head classified"),
@@ -69,6 +72,7 @@ def method_words(record: RunRecord) -> tuple[str, str]:
 def _shown(record: RunRecord) -> list[str]:
     """Return the names of the figures that are drawn, the aggregation error first."""
     names = {name for line in record.rounds for name in line.figures if "/" not in name}
+    names -= {"moves"} if record.clusters is not None else set()
     names -= DISTANCES.keys() if record.artifacts else set()
     return sorted(names, key=lambda name: (name != ERROR, name))[:_MOST_PANELS]
 

@@ -1,0 +1,1 @@
+"""What a run wrote of its clusters."""
