@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.cluster.hierarchy import is_valid_linkage
 
 from app.report.cells import decimal, table_rows, whole
 from app.report.clusters.record import NOWHERE, Clusters, Likeness
 from app.report.record import clean
 from strategies.transport.roster import natural_key
+
+_LARGEST = 2**31
 
 
 def read_clusters(run_dir: Path, last: int, concepts: Mapping[str, str]) -> Clusters | None:
@@ -42,14 +45,16 @@ def read_clusters(run_dir: Path, last: int, concepts: Mapping[str, str]) -> Clus
         return None
     text = path.read_text("utf-8", errors="replace")
     complete = text[: text.rfind("\n") + 1]  # a killed server leaves half a last line
+    cleaned: dict[str, str] = {}
     found: dict[str, dict[int, int]] = {}
     for row in table_rows(path, complete):
         name, when, number = row.get("client"), whole(row.get("round")), whole(row.get("cluster"))
         if not name or name[:1] == "@" or when is None or number is None:
             continue
-        if 0 <= when <= last and number >= 0:
+        if 0 <= when <= last and 0 <= number <= _LARGEST:
+            client = cleaned.get(name) or cleaned.setdefault(name, clean(name))
             # A resumed run may write a round again: the newest counts.
-            found.setdefault(clean(name), {})[when] = number
+            found.setdefault(client, {})[when] = number
     if not found:
         return None
     first = min(1, *(when for told in found.values() for when in told))
@@ -87,9 +92,17 @@ def _read_likeness(path: Path) -> Likeness | None:
     size = len(clients)
     if similarity.shape != (size, size) or not np.isfinite(similarity).all():
         similarity = np.zeros((0, 0))
-    valid = linkage.shape == (size - 1, 4) and np.isfinite(linkage).all()
-    if not valid or not is_valid_linkage(linkage):
+    if linkage.shape != (size - 1, 4) or not _is_tree(linkage):
         linkage = np.zeros((0, 4))
     if not similarity.size and not linkage.size:
         return None
     return Likeness(clients, similarity, linkage, cut)
+
+
+def _is_tree(linkage: NDArray[np.float64]) -> bool:
+    """Say whether every row joins two that were there before it, and each is joined once."""
+    size = len(linkage) + 1
+    joined = linkage[:, :2]
+    there = bool((joined.max(axis=1, initial=0) < size + np.arange(size - 1)).all())
+    once = np.array_equal(np.sort(joined, axis=None), np.arange(2 * size - 2))
+    return there and once and bool(np.isfinite(linkage).all()) and bool(is_valid_linkage(linkage))

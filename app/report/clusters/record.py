@@ -65,7 +65,7 @@ class Clusters:
     @property
     def last(self) -> int:
         """Round of the last column."""
-        return self.first + self.assignment.shape[1] - 1
+        return self.first + len(self.assignment[0]) - 1
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:

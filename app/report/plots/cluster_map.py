@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from app.report.clusters.record import NOWHERE, Clusters
 from app.report.plots import style
 from app.report.wording import counted
+from strategies.transport.roster import natural_key
 
 COLORS = (
     "#0b63a5", "#e69f00", "#00805c", "#b5538f", "#56b4e9", "#c8500a",
@@ -22,7 +21,9 @@ COLORS = (
 )  # fmt: skip
 """Okabe and Ito's, and five more; beyond they start over."""
 
-_GREYS = ("#3c4650", "#9aa5b0", "#d3d9df", "#6b7782", "#b8c0c8", "#545f6a", "#e3e7eb", "#87929d")
+_DARKEST, _LIGHTEST = 0.22, 0.88
+_MOST_CONCEPTS = 8
+_MOST_ABREAST = 8
 _NAMED_ROWS = 40
 _MOST_ROWS = 400
 _LINED_COLUMNS = 60
@@ -30,8 +31,9 @@ _MOST_COLUMNS = 800
 
 
 def cluster_colors(clusters: Clusters) -> dict[int, str]:
-    """Return the colour that each cluster keeps through the report."""
-    return {number: COLORS[i % len(COLORS)] for i, number in enumerate(clusters.numbers)}
+    """Return the colour that each cluster keeps through the report, those that last first."""
+    rank = sorted(clusters.numbers, key=lambda number: (number not in clusters.taken, number))
+    return {number: COLORS[i % len(COLORS)] for i, number in enumerate(rank)}
 
 
 def cluster_map(clusters: Clusters) -> Figure:
@@ -39,17 +41,16 @@ def cluster_map(clusters: Clusters) -> Figure:
     clients = len(clusters.clients)
     named = clients <= _NAMED_ROWS
     high = max(1.2, 0.22 * clients) if named else 4.6
-    truth = any(clusters.concepts)
-    figure = style.blank(high + 2.5)
-    grid = figure.add_gridspec(
-        2, 2, height_ratios=[high, 0.75], width_ratios=[0.025, 1.0] if truth else [1e-6, 1.0]
-    )
-    cells = style.quiet(figure.add_subplot(grid[0, 1]))
-    edge = cells
-    if truth:
-        edge = style.quiet(figure.add_subplot(grid[0, 0]))
-        _concepts(edge, clusters)
+    changing = bool(clusters.moves.any())
+    figure = style.blank(high + (2.5 if changing else 1.5))
+    grid = figure.add_gridspec(2 if changing else 1, 1,
+                               height_ratios=[high, 0.75] if changing else None)  # fmt: skip
+    cells = style.quiet(figure.add_subplot(grid[0, 0]))
     _cells(cells, clusters, named)
+    edge = cells
+    if any(clusters.concepts):
+        edge = style.quiet(cells.inset_axes((-0.024, 0.0, 0.018, 1.0)))
+        _concepts(edge, clusters)
     edge.set_yticks([])
     if named:
         edge.set_yticks(range(clients), [style.plain(name, 24) for name in clusters.clients])
@@ -59,8 +60,12 @@ def cluster_map(clusters: Clusters) -> Figure:
             f"{clients:,} clients, by their last cluster", fontsize=style.TEXT, color=style.MUTED
         )
     _name_clusters(cells, clusters, high)
-    moved = style.quiet(figure.add_subplot(grid[1, 1], sharex=cells))
-    _moves(moved, clusters)
+    if changing:
+        cells.tick_params(labelbottom=False)
+        _moves(style.quiet(figure.add_subplot(grid[1, 0])), clusters)
+    else:
+        style.rounds_axis(cells)
+        cells.set_xlim(clusters.first - 0.5, clusters.last + 0.5)
     _legend(figure, clusters)
     return figure
 
@@ -74,7 +79,7 @@ def cluster_map_caption(clusters: Clusters) -> str:
         cell = f"{counted(rows, 'client')} by {counted(columns, 'round')}"
         said.append(f"A cell stands for up to {cell}, and shows the commonest cluster.")
     if any(clusters.concepts):
-        said.append("The strip at the left is each client's true concept.")
+        said.append("The strip at the left is each client's true concept, dark to light.")
     if len(clusters.numbers) > len(COLORS):
         said.append("Colours are used more than once.")
     return " ".join(said)
@@ -92,16 +97,17 @@ def _cells(axes: Axes, clusters: Clusters, named: bool) -> None:
     if rounds <= _LINED_COLUMNS:
         axes.set_xticks(np.arange(clusters.first, clusters.last + 2) - 0.5, minor=True)
         axes.grid(which="minor", axis="x", color=style.PAPER, linewidth=1.2)
-    if named and rounds <= _LINED_COLUMNS:
+    dotted = named and rounds <= _LINED_COLUMNS and bool(clusters.moves.any())
+    if dotted:
         # Colours are alike in grey print: a dot tells a move there too.
         rows, columns = np.nonzero(clusters.moves)
         axes.scatter(columns + clusters.first, rows, s=12, color=style.PAPER, zorder=3)
     axes.set_yticks([])
-    axes.tick_params(which="both", length=0, labelbottom=False)
+    axes.tick_params(which="both", length=0)
     for place in np.flatnonzero(np.diff(clusters.final)):
         axes.axhline(place + 0.5, color=style.INK, linewidth=0.8)
-    dots = " A dot is a move." if named and rounds <= _LINED_COLUMNS else ""
-    style.heading(axes, "Who is in which cluster", f"A row is a client, a column a round.{dots}")
+    dots = ". A dot is a move" if dotted else ""
+    style.heading(axes, "Who is in which cluster", f"Clients down, rounds across{dots}")
 
 
 def _image(clusters: Clusters) -> NDArray[np.float64]:
@@ -127,23 +133,22 @@ def _image(clusters: Clusters) -> NDArray[np.float64]:
 
 
 def _concepts(axes: Axes, clusters: Clusters) -> None:
-    known = _known(clusters)
-    places = {name: index for index, name in enumerate(known)}
-    strip = np.array([[places.get(name, -1) % len(_GREYS) if name else -1]
-                      for name in clusters.concepts]) + 1  # fmt: skip
-    colors = ListedColormap([style.PAPER, *_GREYS])
+    greys = _greys(clusters)
+    strip = np.array([[to_rgb(greys.get(name, style.PAPER))] for name in clusters.concepts])
     clients = len(clusters.clients)
     axes.imshow(
-        strip, aspect="auto", interpolation="nearest", cmap=colors, vmin=0, vmax=len(_GREYS),
-        extent=(0, 1, clients - 0.5, -0.5),
+        strip, aspect="auto", interpolation="nearest", extent=(0, 1, clients - 0.5, -0.5),
     )  # fmt: skip
     axes.set_xticks([])
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
 
 
-def _known(clusters: Clusters) -> list[str]:
-    return sorted({name for name in clusters.concepts if name})
+def _greys(clusters: Clusters) -> dict[str, str]:
+    """Return a grey for each concept, from dark to light."""
+    known = sorted({name for name in clusters.concepts if name}, key=natural_key)
+    shades = np.linspace(_DARKEST, _LIGHTEST, max(2, len(known)))
+    return {name: str(shade) for name, shade in zip(known, shades.tolist(), strict=False)}
 
 
 def _name_clusters(axes: Axes, clusters: Clusters, high: float) -> None:
@@ -176,18 +181,19 @@ def _moves(axes: Axes, clusters: Clusters) -> None:
 
 def _legend(figure: Figure, clusters: Clusters) -> None:
     colors = cluster_colors(clusters)
-    shown: Sequence[int] = clusters.numbers[: len(COLORS)]
+    shown = sorted(list(colors)[: len(COLORS)])
     handles = [Patch(color=colors[number], label=f"cluster {number}") for number in shown]
     if (clusters.assignment == NOWHERE).any():
         handles.append(Patch(color=style.GRID, label="in none"))
-    known = _known(clusters)
-    if len(known) <= len(_GREYS):
+    greys = _greys(clusters)
+    if len(greys) <= _MOST_CONCEPTS:
         handles += [
-            Patch(color=_GREYS[index], label=f"concept {style.plain(name, 20)}")
-            for index, name in enumerate(known)
+            Patch(color=grey, label=f"concept {style.plain(name, 20)}")
+            for name, grey in greys.items()
         ]
+    lines = -(-len(handles) // _MOST_ABREAST)
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(8, len(handles)), frameon=False,
+        handles=handles, loc="outside lower center", ncols=-(-len(handles) // lines), frameon=False,
         fontsize=style.SMALL, labelcolor=style.INK, handlelength=0.8, handleheight=0.8,
         columnspacing=1.6,
     )  # fmt: skip

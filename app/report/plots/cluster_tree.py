@@ -50,7 +50,10 @@ def likeness_words(clusters: Clusters) -> tuple[str, str]:
         )
     if likeness.similarity.size:
         said.append(f"Cosine similarity of {size}, ordered by cluster")
-        read.append("The similarities are ordered by the clusters in the end, lines between them.")
+        read.append(
+            "Similarities are ordered by the clusters in the end; the diagonal is 1, whatever the "
+            "scale."
+        )
     return ". ".join(said), " ".join(read)
 
 
@@ -120,6 +123,6 @@ def _heat(figure: Figure, axes: Axes, clusters: Clusters, likeness: Likeness) ->
                 va="center", fontsize=style.SMALL, color=style.INK, annotation_clip=False,
             )  # fmt: skip
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.03)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=style.SMALL, labelcolor=style.MUTED)
     style.heading(axes, "Similarity", "Cosine of two clients' updates, by cluster")

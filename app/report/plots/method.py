@@ -26,7 +26,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "collaborators": ("Collaborators", "Mean number of clients that share critical numbers"),
     "threshold": ("Threshold", "Least overlap of critical numbers for collaboration"),
     "clusters": ("Clusters", "With members"),
-    "cluster_purity": ("Purity", "Share of clients with the commonest concept of their cluster"),
+    "cluster_purity": ("Purity", "Share with their cluster's concept"),
     "cluster_ari": ("Rand index", "Adjusted; 1: the clusters are the true concepts"),
     "beta": ("beta", "Weight of remembered updates"),
     "rank": ("Rank", "Of the adapter that travels"),

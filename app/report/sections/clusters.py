@@ -41,9 +41,9 @@ def clusters_in_words(record: RunRecord, clusters: Clusters) -> str:
     """Say how many clusters there are, who moved, and how well they fit the truth."""
     moves = int(clusters.moves.sum())
     movers = int(clusters.moves.any(axis=1).sum())
-    moved = f"{counted(moves, 'move')} by {counted(movers, 'client')}" if moves else "no moves"
+    times = f"{counted(movers, 'client')} moved between clusters, {counted(moves, 'time')} in all"
     held = f"{counted(len(clusters.taken), 'cluster')} after round {clusters.last:,}"
-    said = f"{held}; {moved} between clusters."
+    said = f"{held}; {times if moves else 'no client ever moved'}."
     purity, rand = (record.figure(f"cluster_{name}")[1] for name in ("purity", "ari"))
     if purity and rand:
         said += (
