@@ -7,7 +7,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from app.report.label_plot import label_figure
 from app.report.page import build_page
 from app.report.plots import style
 from app.report.plots.clients import client_figure
@@ -18,6 +17,7 @@ from app.report.plots.disparity import disparity_figure, frontier_figure
 from app.report.plots.fairness import fairness_figure
 from app.report.plots.gain import gain_figure, gain_words
 from app.report.plots.groups import group_figure
+from app.report.plots.labels import label_figure
 from app.report.plots.method import method_figure, method_words
 from app.report.plots.participation import participation_caption, participation_figure
 from app.report.plots.prototypes import prototype_figure, prototype_words

@@ -14,6 +14,7 @@ import torch
 from local_runs import Config, Killed, kill_at, rounds, run, small
 from safetensors.numpy import load_file
 
+from app.report.reading import read_run
 from clients.data import load_federation
 from clients.data.spec import DataSpec
 from clients.holdings import prepare
@@ -129,6 +130,12 @@ def test_tables_of_clusters_and_the_drawing(wholes: Callable[[str], Path]) -> No
     assert sorted(drawn["leaves"]) == sorted(drawn["clients"]) == sorted(last)
     assert np.shape(drawn["linkage"]) == (4, 4)
     assert np.shape(drawn["similarity"]) == (5, 5)
+    told = read_run(folder).clusters
+    assert told is not None
+    assert told.likeness is not None
+    assert (told.first, told.last) == (1, 4)
+    assert dict(zip(told.clients, map(str, told.final.tolist()), strict=True)) == last
+    assert np.allclose(told.likeness.linkage, drawn["linkage"])
     assert rounds(folder)[1]["clusters"] == {}
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 from report_runs import full_run, metrics_line, minimal_run, write_clients, write_lines
 from rich.console import Console
 
-from app.report.label_plot import label_figure, plot_label_distribution
 from app.report.markup import element
+from app.report.plots.labels import label_figure, plot_label_distribution
 from app.report.reading import read_run
 from app.report.record import safe
 from app.report.scores import score_after, score_before, scores, totals
