@@ -189,7 +189,7 @@ def test_the_page_shows_tree_cut_and_similarities(tmp_path: Path) -> None:
     (folder / "clusters.json").write_text(json.dumps(drawing(cut=0.9)))
     part = section(folder)
     assert 'id="likeness"' in part
-    assert "Tree of the updates of 4 clients, cut at 0.900" in part
+    assert "Tree of the updates of 4 clients, cut at 0.9" in part
     figure = likeness_figure(read(folder))
     assert figure is not None
     tree, heat = figure.axes[:2]
@@ -199,6 +199,19 @@ def test_the_page_shows_tree_cut_and_similarities(tmp_path: Path) -> None:
     unit = POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
     order = [3, 0, 1, 2]  # d, a, b, c as on the map
     assert np.allclose(heat.images[0].get_array(), (unit @ unit.T)[np.ix_(order, order)])
+
+
+@pytest.mark.parametrize(("cut", "height"), [(0.9, 0.9), (1e9, 1.5)])
+def test_a_cut_far_above_leaves_the_tree_to_be_seen(
+    tmp_path: Path, cut: float, height: float
+) -> None:
+    folder = run_in(tmp_path / "run", PLAN)
+    said = drawing(cut) | {"linkage": [[1, 2, 0.1, 2], [0, 3, 0.2, 2], [4, 5, 1.0, 4]]}
+    (folder / "clusters.json").write_text(json.dumps(said))
+    figure = likeness_figure(read(folder))
+    assert figure is not None
+    assert figure.axes[0].lines[0].get_ydata()[0] == height  # type: ignore[index]
+    assert figure.axes[0].get_ylim()[1] < 2
 
 
 def test_each_cell_of_the_map_has_the_colour_of_its_cluster(tmp_path: Path) -> None:

@@ -6,17 +6,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from scipy.cluster.hierarchy import dendrogram
 
 from app.report.clusters.record import NOWHERE, Clusters, Likeness
 from app.report.plots import style
 from app.report.plots.cluster_map import cluster_colors
-from app.report.wording import counted, number
+from app.report.wording import counted
 
 _HEIGHT = 4.9
 _NAMED = 40
 _APART = 10.0
 """SciPy puts the leaves of a tree at 5, 15, 25 ..."""
+_FAR = 1.5
 
 
 def likeness_figure(clusters: Clusters) -> Figure | None:
@@ -43,7 +45,7 @@ def likeness_words(clusters: Clusters) -> tuple[str, str]:
     size = counted(len(likeness.clients), "client")
     said, read = [], []
     if likeness.linkage.size:
-        said.append(f"Tree of the updates of {size}, cut at {number(likeness.cut)}")
+        said.append(f"Tree of the updates of {size}, cut at {likeness.cut:.3g}")
         read.append(
             "What joins below the dashed line was one cluster at the cut; the squares are the "
             "clusters in the end."
@@ -78,12 +80,17 @@ def _tree(axes: Axes, clusters: Clusters, likeness: Likeness) -> None:
         places, np.zeros(len(leaves)), s=size, marker="s", linewidth=0, clip_on=False, zorder=4,
         color=[colors.get(final[leaf], style.FAINT) for leaf in leaves],
     )  # fmt: skip
-    axes.axhline(likeness.cut, color=style.WORSE, linewidth=1.3, linestyle=(0, (5, 3)))
-    top = max(float(likeness.linkage[:, 2].max()), likeness.cut) or 1.0
+    highest = float(likeness.linkage[:, 2].max())
+    # A cut far above the tree would press the tree flat.
+    beyond = likeness.cut > _FAR * highest > 0
+    line = _FAR * highest if beyond else likeness.cut
+    said = f"cut {likeness.cut:.3g}" + (", far above" if beyond else "")
+    axes.axhline(line, color=style.WORSE, linewidth=1.3, linestyle=(0, (5, 3)))
     axes.set_xlim(0, _APART * len(leaves))
-    axes.set_ylim(0, 1.08 * top)
+    axes.set_ylim(0, 1.08 * (max(highest, line) or 1.0))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.annotate(
-        f"cut {number(likeness.cut)}", (1, likeness.cut), (-2, 3), ha="right", va="bottom",
+        said, (1, line), (-2, 3), ha="right", va="bottom",
         xycoords=("axes fraction", "data"), textcoords="offset points",
         fontsize=style.SMALL, color=style.WORSE,
     )  # fmt: skip

@@ -11,12 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from app.report.plots import style
 from app.report.plots.prototypes import DISTANCES
 from app.report.record import RunRecord
-from app.report.wording import number
+from app.report.wording import count, number
 
 ERROR = "aggregation_error"
 ROUNDING = 1e-5
 """An aggregation error below is what float32 leaves of an exact method."""
 
+_COUNT = "clusters"
 _MOST_PANELS = 3
 _MOST_LAYERS = 12
 _LEAST_SPAN = 0.02
@@ -79,6 +80,8 @@ def _shown(record: RunRecord) -> list[str]:
 
 def _said(name: str, value: float) -> str:
     """Write a figure; an aggregation error that is mere rounding is called exact."""
+    if name == _COUNT:
+        return count(round(value))
     return "exact" if name == ERROR and value < ROUNDING else number(value)
 
 
@@ -115,7 +118,7 @@ def _curve(axes: Axes, record: RunRecord, name: str) -> None:
     )  # fmt: skip
     low, high = min(0.0, *values), max(values)
     axes.set_ylim(low, max(low + _LEAST_SPAN, high + 0.08 * (high - low)))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=name == _COUNT))
     style.rounds_axis(axes)
     title, subtitle = _WORDS.get(name, (name, "A figure of the method's own"))
     style.heading(axes, title, subtitle)
