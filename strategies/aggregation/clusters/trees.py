@@ -109,8 +109,8 @@ def best_cut(tree: Float64, features: Float64, least: float) -> tuple[Groups, fl
     and b to those of the nearest other group; 0 where it is alone (Rousseeuw 1987). It has no
     scale, but points without any groups have one above 0 too, a large one in few dimensions. So it
     is compared with what Ward's groups of normal points of the same principal variances have: a cut
-    counts if it is above that by two standard deviations (or above 0.8), and above `least`. Of those
-    that count the one with the largest silhouette is taken.
+    counts if it is above that by two standard deviations (or above 0.8), and above `least`. Of
+    those that count the one with the largest silhouette is taken.
 
     Distances are looked at as they are, and in the principal components that stand out: in all of
     the many dimensions of an update noise makes all clients about equally far from one another. Of
