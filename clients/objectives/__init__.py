@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.objectives.base import CrossEntropy, Objective
+from clients.objectives.base import AroundObjective, CrossEntropy, Objective
 from clients.objectives.fairness import Fairness
 from clients.objectives.fedprox import FedProx
 
@@ -12,4 +12,4 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "fedprox": FedProx,
 }
 
-__all__ = ["OBJECTIVES", "CrossEntropy", "Fairness", "FedProx", "Objective"]
+__all__ = ["OBJECTIVES", "AroundObjective", "CrossEntropy", "Fairness", "FedProx", "Objective"]

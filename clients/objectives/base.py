@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 if TYPE_CHECKING:
     import torch
@@ -63,3 +63,24 @@ class CrossEntropy(Objective):
     """Cross-entropy of the labels."""
 
     about: ClassVar[str] = "cross-entropy of the labels"
+
+
+class AroundObjective(Objective):
+    """An objective around another one, whose loss and pull stay; a method adds its own to them."""
+
+    _inner: Objective = PrivateAttr(default_factory=CrossEntropy)
+
+    def around(self, inner: Objective) -> Self:
+        """Go around another objective, such as the run's."""
+        self._inner = inner
+        return self
+
+    def loss(
+        self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the other objective's loss."""
+        return self._inner.loss(model, batch, targets)
+
+    def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
+        """Leave it to the other objective."""
+        self._inner.adjust_gradient(model, start)

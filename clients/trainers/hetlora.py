@@ -12,13 +12,12 @@ on. It returns its adapter at the rank that it was sent, with zeros in the tail,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
-from clients.objectives import Objective
+from clients.objectives import AroundObjective
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from models.lora.factors import rank_of, with_rank
 from models.lora.pairs import Layout, PairPlace
@@ -38,7 +37,7 @@ def tail_size(arrays: NamedArrays, first: int) -> float:
     return float(sum(norm(pair.b[:, first:]) * norm(pair.a[first:]) for pair in pairs))
 
 
-class TailPenalty(Objective):
+class TailPenalty(AroundObjective):
     """An objective, and a pull of the last rows of A and columns of B towards zero."""
 
     about: ClassVar[str] = "an objective plus lambda ||B tail|| ||A tail||"
@@ -46,22 +45,10 @@ class TailPenalty(Objective):
     first: int
     last: int
     places: tuple[PairPlace, ...]
-    _inner: Objective = PrivateAttr()
-
-    def around(self, inner: Objective) -> TailPenalty:
-        """Return this penalty beside another objective."""
-        self._inner = inner
-        return self
-
-    def loss(
-        self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the other objective's loss; the penalty comes with the gradient."""
-        return self._inner.loss(model, batch, targets)
 
     def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
         """Add lambda ||A tail|| B tail / ||B tail||, and the same for A."""
-        self._inner.adjust_gradient(model, start)
+        super().adjust_gradient(model, start)
         gradient = model.flat.grad
         if gradient is None:
             return

@@ -9,14 +9,14 @@ import torch
 from pydantic import PrivateAttr
 from torch.nn.functional import cross_entropy
 
-from clients.objectives.base import Objective
+from clients.objectives.base import AroundObjective, Objective
 from models.features import features, head
 
 if TYPE_CHECKING:
     from models.adapted import AdaptedModel
 
 
-class AlongGeometry(Objective):
+class AlongGeometry(AroundObjective):
     """CE of f(x) and of f(x) + sum_i eps_i row_{y,i}, eps ~ N(0, 1), all counting alike.
 
     Attributes
@@ -27,12 +27,11 @@ class AlongGeometry(Objective):
 
     draws: int
     _rows: torch.Tensor = PrivateAttr()
-    _inner: Objective = PrivateAttr()
 
     def along(self, rows: torch.Tensor, inner: Objective) -> Self:
         """Take the geometry, shape (C, directions, D), and the objective of the run."""
-        self._rows, self._inner = rows, inner
-        return self
+        self._rows = rows
+        return self.around(inner)
 
     def loss(
         self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
@@ -44,7 +43,3 @@ class AlongGeometry(Objective):
         drawn = f + torch.einsum("sbk,bkd->sbd", noise, self._rows[targets])
         everything = torch.cat([f[None], drawn]).flatten(0, 1)
         return cross_entropy(head(model, everything), targets.repeat(self.draws + 1))
-
-    def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
-        """Leave this to the objective of the run."""
-        self._inner.adjust_gradient(model, start)

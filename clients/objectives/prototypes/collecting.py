@@ -12,7 +12,7 @@ import torch
 from pydantic import PrivateAttr
 from torch.nn.functional import cross_entropy, one_hot
 
-from clients.objectives.base import Objective
+from clients.objectives.base import AroundObjective, Objective
 from models.features import features, head
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ClassSums:
         return math.sqrt(max(0.0, float(within)) / max(1.0, float(self.examples.sum())))
 
 
-class Collecting(Objective):
+class Collecting(AroundObjective):
     """An objective beside others, and the class means of features or of logits.
 
     Attributes
@@ -68,7 +68,6 @@ class Collecting(Objective):
     """
 
     of_logits: ClassVar[bool] = False
-    _inner: Objective = PrivateAttr()
     _collect: Collect = PrivateAttr(default="all-epochs")
     _per_epoch: int = PrivateAttr(default=1)
     _batches: int = PrivateAttr(default=0)
@@ -78,9 +77,9 @@ class Collecting(Objective):
         self, inner: Objective, shape: tuple[int, int], collect: Collect, per_epoch: int
     ) -> Any:
         """Say beside which objective, over rows of which shape, and batches an epoch."""
-        self._inner, self._collect, self._per_epoch = inner, collect, per_epoch
+        self._collect, self._per_epoch = collect, per_epoch
         self._sums = ClassSums(shape)
-        return self
+        return self.around(inner)
 
     @property
     def sums(self) -> ClassSums:
@@ -97,7 +96,7 @@ class Collecting(Objective):
         if type(self._inner).loss is Objective.loss:
             task = cross_entropy(logits, targets)
         else:
-            task = self._inner.loss(model, batch, targets)
+            task = super().loss(model, batch, targets)
         return task + self.term(model, f, logits, targets)
 
     def term(
@@ -105,10 +104,6 @@ class Collecting(Objective):
     ) -> torch.Tensor:
         """Return what the method adds; nothing by default."""
         return f.new_zeros(())
-
-    def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
-        """Leave this to the other objective."""
-        self._inner.adjust_gradient(model, start)
 
     def _meet(self, values: torch.Tensor, targets: torch.Tensor) -> None:
         if self._collect == "after":

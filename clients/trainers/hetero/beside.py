@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from pydantic import PrivateAttr
-
-from clients.objectives import Objective
+from clients.objectives import AroundObjective, Objective
 from models.errors import ClientError
 
 if TYPE_CHECKING:
@@ -20,12 +18,10 @@ Batch = Mapping[str, "torch.Tensor"]
 Module = TypeVar("Module", bound="Beside")
 
 
-class OwnLoss(Objective):
+class OwnLoss(AroundObjective):
     """The loss that a method brings, beside the pull of the run's objective."""
 
-    _inner: Objective = PrivateAttr(default_factory=Objective)
-
-    def around(self, inner: Objective) -> OwnLoss:
+    def around(self, inner: Objective) -> Self:
         """Return this loss in place of another objective's.
 
         Raises
@@ -37,12 +33,7 @@ class OwnLoss(Objective):
             raise ClientError(
                 "objective", f"{type(self).__name__} brings its own loss; leave `objective` empty"
             )
-        self._inner = inner
-        return self
-
-    def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
-        """Leave it to the run's objective."""
-        self._inner.adjust_gradient(model, start)
+        return super().around(inner)
 
 
 def module_of(model: AdaptedModel, kind: type[Module]) -> Module:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
-from clients.objectives import Objective
+from clients.objectives import AroundObjective
 from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome
 from models.lora.factors import with_roles
@@ -30,31 +30,23 @@ if TYPE_CHECKING:
     from models.adapted import AdaptedModel
 
 
-class Pull(Objective):
+class Pull(AroundObjective):
     """An objective, and lambda / 2 times the squared distance from a given adapter."""
 
     about: ClassVar[str] = "an objective plus lambda/2 ||v - w||^2"
     strength: float
-    _inner: Objective = PrivateAttr()
     _centre: torch.Tensor = PrivateAttr()
 
-    def towards(self, centre: Vector, inner: Objective, device: torch.device) -> Pull:
-        """Return this pull beside another objective."""
+    def towards(self, centre: Vector, device: torch.device) -> Self:
+        """Say what it pulls towards; shape (model.schema.size,)."""
         import torch
 
-        self._inner = inner
         self._centre = torch.from_numpy(centre.astype("float32")).to(device)
         return self
 
-    def loss(
-        self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the other objective's loss; the pull comes with the gradient."""
-        return self._inner.loss(model, batch, targets)
-
     def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
         """Add lambda (v - w^t)."""
-        self._inner.adjust_gradient(model, start)
+        super().adjust_gradient(model, start)
         if model.flat.grad is not None:
             model.flat.grad.add_(model.flat.detach() - self._centre, alpha=self.strength)
 
@@ -76,11 +68,11 @@ class DittoTrainer(Around):
         recipe = work.recipe
         if self.personal_epochs:
             recipe = replace(recipe, local_epochs=self.personal_epochs, local_steps=0)
-        pull = Pull(strength=self.strength)
+        pull = Pull(strength=self.strength).towards(received.vector, work.model.device)
         trained = work.fit(
             self.model_of(work).vector,
             recipe=recipe,
-            objective=pull.towards(received.vector, work.objective, work.model.device),
+            objective=pull.around(work.objective),
             purpose="ditto",
         )
         personal = NamedArrays(work.model.schema, trained.vector)
