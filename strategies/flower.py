@@ -24,7 +24,7 @@ from strategies.hooks import Aggregation
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.loop import RoundLoop
 from strategies.rounds.options import LoopOptions
-from strategies.transport.client_grid import ClientGrid
+from strategies.transport.client_nodes import ClientNodes
 from strategies.transport.exchange import Exchange, Reply
 from strategies.transport.roster import Client, Node, Roster
 from strategies.transport.screening import Asked, Gate
@@ -127,7 +127,7 @@ class FlowerInterface(FlowerStrategy):
             versions of Flower may pass beyond that is ignored.
         """
         result = Result()
-        if isinstance(grid, ClientGrid):
+        if isinstance(grid, ClientNodes):
             exchange: Exchange = grid
             start = grid.typed(initial_arrays)
         else:

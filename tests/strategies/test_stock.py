@@ -28,7 +28,8 @@ from models.records import from_stock, to_stock
 from strategies.fedavg import FedAvg
 from strategies.fedopt import FedOpt
 from strategies.stale.fedstale import FedStale
-from strategies.transport.client_grid import ClientGrid, client_node_id
+from strategies.transport.client_grid import ClientGrid
+from strategies.transport.client_nodes import client_node_id
 
 Config = dict[str, str | int | float | bool]
 
