@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from logging import WARNING
 
 import numpy as np
@@ -22,6 +22,9 @@ from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.rounds.record import RoundRecord
 from strategies.transport.exchange import Rejection, Reply
+
+_Adapter = tuple[str, NamedArrays, Mapping[str, float]]
+"""Its place in the run directory, what is in it, its scores."""
 
 
 def export_artifacts(directory: RunDirectory, strategy: Strategy) -> None:
@@ -55,17 +58,17 @@ def export_adapter(
     last : RoundRecord
         Its scores go into the card.
     """
-    found = {"adapter": strategy.exported} if strategy.serves_all else {}
-    scores: dict[str, Mapping[str, float]] = {
-        "adapter": {**last.server_metrics, **last.client_metrics}
-    }
+    found: list[_Adapter] = []
+    if strategy.serves_all:
+        scores = {**last.server_metrics, **last.client_metrics}
+        found.append(("adapter", strategy.exported, scores))
     for cluster, arrays in strategy.clustered_models.items():
         place = f"clusters/{cluster}/adapter"
-        found[place], scores[place] = arrays, last.clusters.get(str(cluster), {})
+        found.append((place, arrays, last.clusters.get(str(cluster), {})))
     drawing = strategy.drawing()
     if drawing:
         write_json(directory.path / "clusters.json", dict(drawing))
-    _write(directory, federation, settings, strategy, found, scores, last)
+    _write(directory, federation, settings, strategy, found, last)
 
 
 def export_collected(
@@ -77,14 +80,16 @@ def export_collected(
     last: RoundRecord,
 ) -> None:
     """Write ``clients/<name>/adapter/`` for every client that gave the adapter it uses."""
+    _write(directory, federation, settings, strategy, _given(collected), last)
+
+
+def _given(collected: Iterable[Reply | Rejection]) -> Iterator[_Adapter]:
     for item in collected:
         if isinstance(item, Rejection) or item.arrays is None:
             reason = item.detail if isinstance(item, Rejection) else "it sent none"
             log(WARNING, "no adapter of %s: %s", one_line(item.client, 80), one_line(reason))
-            continue
-        place = f"clients/{folder_name(item.client)}/adapter"
-        scores = {place: {"clients": 1.0}}
-        _write(directory, federation, settings, strategy, {place: item.arrays}, scores, last)
+        else:
+            yield f"clients/{folder_name(item.client)}/adapter", item.arrays, {"clients": 1.0}
 
 
 def folder_name(client: str) -> str:
@@ -99,16 +104,13 @@ def _write(
     federation: Federation,
     settings: Settings,
     strategy: Strategy,
-    found: Mapping[str, NamedArrays],
-    scores: Mapping[str, Mapping[str, float]],
+    found: Iterable[_Adapter],
     last: RoundRecord,
 ) -> None:
-    if not found:
-        return
     base = settings.model
-    if federation.base.embedded:
-        base = str(directory.keep_base(federation.base.folder))
-    for place, arrays in found.items():
+    for place, arrays, scores in found:
+        if federation.base.embedded and base == settings.model:
+            base = str(directory.keep_base(federation.base.folder))
         config = federation.model.peft_config(base)
         if strategy.changes is not None and strategy.base_version:
             arrays = with_base_changes(arrays, strategy.changes, strategy.base_version)
@@ -122,12 +124,12 @@ def _write(
                 "kind": federation.plan.kind,
                 "model": settings.model,
                 "labels": list(federation.plan.labels),
-                "num_clients": int(scores[place].get("clients", len(federation.roster))),
+                "num_clients": int(scores.get("clients", len(federation.roster))),
                 "rounds": last.round,
                 "seed": settings.seed,
                 "groups": json.loads(str(federation.model.schema.facts.get("groups", "[]"))),
                 "base_path": f"{up}../base" if federation.base.embedded else settings.model,
-                "scores": scores[place],
+                "scores": scores,
             }
         )
         write_adapter(directory.path / place, arrays, config, card)

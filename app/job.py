@@ -17,7 +17,8 @@ from app.export import export_adapter, export_artifacts
 from app.federation import Federation, open_federation
 from app.link import connected
 from app.registry import BASELINES, registry
-from app.run_directory import Results, RunDirectory
+from app.results import Results
+from app.run_directory import RunDirectory
 from app.settings import Settings, parse_run_config
 from app.training import train_rounds
 from models.errors import BouquetError, ConfigurationError

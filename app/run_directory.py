@@ -11,11 +11,10 @@ import shutil
 import socket
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO
 from uuid import uuid4
 
@@ -23,28 +22,8 @@ import tomli_w
 
 from app.settings import Settings
 from models.errors import BouquetError, ConfigurationError, RunDirectoryError
-from models.files import GrowingTable, write_json, write_text
-from strategies.rounds.record import Ledger, RoundRecord
-from strategies.transport.roster import Roster, natural_key
-
-CLIENT_COLUMNS = (
-    "client",
-    "node",
-    "examples",
-    "test_examples",
-    "concept",
-    "rank",
-    "model",
-    "rounds",
-    "last_round",
-    "accuracy_before",
-    "accuracy_after",
-    "accuracy_shared",
-    "bytes_up",
-    "bytes_down",
-    "rejected",
-    "cluster",
-)
+from models.files import write_json, write_text
+from strategies.transport.roster import Roster
 
 ARTIFACTS = "artifacts.safetensors"
 DRIFT_COLUMNS = ("slot", "first_round", "client", "concept", "degrees", "drift")
@@ -229,105 +208,3 @@ class RunDirectory:
             if file.suffix in {".json", ".safetensors", ".txt"}:
                 shutil.copy2(file, target / file.name)
         return target
-
-
-class Results:
-    """The tables of one strategy's run: the main one's, or a baseline's.
-
-    They are written anew after each round, and not flushed to the disk: a checkpoint holds them.
-    Only ``participation.csv`` and ``clusters.csv`` grow line by line.
-
-    Parameters
-    ----------
-    folder : Path
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._lines: list[str] = []
-        self._participation = GrowingTable(
-            folder / "participation.csv", ("round", "client", "outcome")
-        )
-        self._clusters = GrowingTable(folder / "clusters.csv", ("round", "client", "cluster"))
-
-    def add(self, record: RoundRecord) -> None:
-        """Append a round to ``metrics.jsonl``."""
-        self._lines.append(json.dumps(record.to_dict()))
-        self._add_participation(record)
-        self._clusters.add(record.round, record.assignment.items())
-        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
-        if record.fairness.counts:
-            self._write_counts(record)
-
-    def _write_counts(self, record: RoundRecord) -> None:
-        """Write ``groups.json``: each client's counts by group at the newest evaluation."""
-        counts = {c: part.to_json(scores=False) for c, part in record.fairness.counts.items()}
-        text = json.dumps({"round": record.round, "clients": counts})
-        write_text(self.folder / "groups.json", text, durable=False)
-
-    def keep(self, lines: Sequence[str], last: int) -> None:
-        """Start from the rounds of a run that is resumed, up to `last`; forget later ones."""
-        self._lines = list(lines)
-        for table in (self._participation, self._clusters):
-            table.keep(last)
-        write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
-
-    @property
-    def lines(self) -> list[str]:
-        """The rounds so far, as JSON."""
-        return list(self._lines)
-
-    def _add_participation(self, record: RoundRecord) -> None:
-        """Append who was asked in a round, and what came of it."""
-        if not record.cohort:
-            return
-        answered = frozenset(record.answered)
-        lost = {r.client: r.code for r in record.rejected if r.client not in answered}
-        self._participation.add(
-            record.round,
-            [
-                (client, "answered" if client in answered else lost.get(client, "lost"))
-                for client in record.cohort
-            ],
-        )
-
-    def clients(
-        self, roster: Roster, ledger: Ledger, assignment: Mapping[str, int] = MappingProxyType({})
-    ) -> None:
-        """Write ``clients.csv``; `assignment` is the clusters that clients are in."""
-        out = io.StringIO()
-        table = csv.writer(out)
-        shown = [account.fairness for who, account in ledger.accounts.items() if who[:1] != "@"]
-        fairness = list(dict.fromkeys(figure for figures in shown for figure in figures))
-        table.writerow([*CLIENT_COLUMNS, *fairness])
-        for name in sorted({*roster.ids, *ledger.accounts}, key=natural_key):
-            if name.startswith("@"):
-                continue
-            figures = ledger.of(name).fairness
-            own = ["" if (value := figures.get(key)) is None else value for key in fairness]
-            table.writerow([*_row(name, roster, ledger), assignment.get(name, ""), *own])
-        write_text(self.folder / "clients.csv", out.getvalue(), durable=False)
-
-
-def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:
-    account = ledger.of(name)
-    known = roster[name] if name in roster else None  # noqa: SIM401 (a roster is no dict)
-    node = roster.nodes.get(known.node) if known else None
-    values: list[object] = [
-        name,
-        node.stream if node else None,
-        known.examples if known else None,
-        known.test_examples if known else None,
-        known.concept if known else None,
-        known.rank if known else None,
-        (known.variant or None) if known else None,
-        account.rounds,
-        account.last_round or None,
-        account.accuracy_before,
-        account.accuracy_after,
-        account.accuracy_shared,
-        account.bytes_up,
-        account.bytes_down,
-        account.rejected,
-    ]
-    return ["" if value is None else value for value in values]

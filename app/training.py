@@ -12,7 +12,8 @@ from flwr.supercore import log
 from app.checkpoint import Checkpoints
 from app.export import export_collected
 from app.federation import Federation
-from app.run_directory import Results, RunDirectory
+from app.results import Results
+from app.run_directory import RunDirectory
 from app.settings import Settings
 from clients.data import drift_slots
 from models.errors import one_line

@@ -10,6 +10,6 @@ from __future__ import annotations
 from strategies.hooks import Aggregation
 from strategies.state import Options, State, Value
 from strategies.strategy import Strategy
-from strategies.wrapper import Wrapper
+from strategies.wrapper import Wrapper, layers
 
-__all__ = ["Aggregation", "Options", "State", "Strategy", "Value", "Wrapper"]
+__all__ = ["Aggregation", "Options", "State", "Strategy", "Value", "Wrapper", "layers"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -145,3 +145,10 @@ class Wrapper(Strategy):
 
     def describe(self) -> str:
         return f"{super().describe()} > {self.inner.describe()}"
+
+
+def layers(strategy: Strategy) -> Iterator[Strategy]:
+    """Yield a strategy and what it goes around, outermost first."""
+    yield strategy
+    if isinstance(strategy, Wrapper):
+        yield from layers(strategy.inner)

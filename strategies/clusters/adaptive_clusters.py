@@ -14,8 +14,8 @@ is the run's own setting. With ``meta-start=1, meta-end=1`` this is plain averag
 
 The paper cuts at a distance (``threshold``), which depends on model and learning rate. Two cuts of
 ours have no scale: at a share of the largest height (``normalised-threshold``), or, by default,
-where the groups' mean silhouette is furthest above chance. ``refine=false`` leaves the tree's
-groups as they are.
+where the groups' mean silhouette, of those above chance, is largest. ``refine=false`` leaves the
+tree's groups as they are.
 
 A client that was not there when clusters were made is sent w, trains as the others did then, and
 joins the cluster whose mean update is nearest; this update counts nowhere. Until then it uses w.
@@ -193,11 +193,7 @@ class AdaptiveClusters(Clustered):
 
     def conclude_in(self, cluster: int, aggregation: Any, context: RoundContext) -> None:
         """Step by eps_t towards what the rule inside makes of the updates."""
-        rule = self.clusters[cluster]
-        before = rule.arrays
-        super().conclude_in(cluster, aggregation, context)
-        old = before.vector.astype(np.float64)
-        rule.arrays = before.replace(old + self._eps(context) * (rule.arrays.vector - old))
+        self.step_by(self._eps(context), cluster, aggregation, context)
 
     # ---- clusters ------------------------------------------------------------------------
 

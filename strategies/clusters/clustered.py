@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from models.errors import ConfigurationError
 from models.schema import NamedArrays
 from strategies import base
@@ -45,14 +47,12 @@ class Clustered(base.Wrapper):
 
     def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
         super().__init__(inner, **options)
-        part: base.Strategy | None = self.inner
-        while part is not None:
+        for part in base.layers(self.inner):
             if not part.clusterable:
                 raise ConfigurationError(
                     f"strategy: {type(part).__name__} cannot run once a cluster, inside "
                     f"{type(self).__name__}; take fedavg, fedit or flexlora there"
                 )
-            part = part.inner if isinstance(part, base.Wrapper) else None
         self._pattern = copy.deepcopy(self.inner)
         self._folder: Path | None = None
 
@@ -178,6 +178,14 @@ class Clustered(base.Wrapper):
         """Turn a cluster's finished aggregation into its next model."""
         self.clusters[cluster].conclude(aggregation, context)
 
+    def step_by(self, share: float, cluster: int, aggregation: Any, context: RoundContext) -> None:
+        """Conclude in a cluster, w_c <- w_c + share (what comes of it - w_c)."""
+        rule = self.clusters[cluster]
+        before = rule.arrays
+        rule.conclude(aggregation, context)
+        old = before.vector.astype(np.float64)
+        rule.arrays = before.replace(old + share * (rule.arrays.vector - old))
+
     # ---- the hooks -----------------------------------------------------------------------
 
     @property
@@ -225,15 +233,16 @@ class Clustered(base.Wrapper):
         """Conclude in each cluster of which somebody took part; the others stay as they are."""
         self._moves = 0
         self.settle(aggregation.told, context.round)
-        for cluster in sorted(aggregation.parts):
-            part = aggregation.parts[cluster]
-            self.conclude_in(cluster, part, self.view(cluster, context))
+        self._conclude_parts(aggregation, context)
 
     def feed(self, updates: Iterable[Update], context: RoundContext) -> None:
         """Aggregate updates that were collected, each in the cluster that it has now."""
         parts = ByCluster(self, context)
         for update in updates:
             parts.add(update)
+        self._conclude_parts(parts, context)
+
+    def _conclude_parts(self, parts: ByCluster, context: RoundContext) -> None:
         for cluster in sorted(parts.parts):
             self.conclude_in(cluster, parts.parts[cluster], self.view(cluster, context))
 

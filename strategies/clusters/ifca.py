@@ -94,8 +94,7 @@ class IFCA(Restarting):
 
     def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
         super().__init__(inner, **options)
-        part: base.Strategy | None = self.inner
-        while part is not None:
+        for part in base.layers(self.inner):
             if isinstance(part, Ditto) or part.mixes_models:
                 why = "goes around the client's round, and so does"
                 if part.mixes_models:
@@ -105,7 +104,6 @@ class IFCA(Restarting):
                     f"strategy: IFCA {why} {type(part).__name__}; put it inside cfl or "
                     "adaptive-clusters"
                 )
-            part = part.inner if isinstance(part, base.Wrapper) else None
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Open the models of the first start."""
@@ -232,13 +230,11 @@ class IFCA(Restarting):
 
     def conclude_in(self, cluster: int, aggregation: Any, context: RoundContext) -> None:
         """Take the mean; of gradients, only the share of the participants that chose it."""
-        rule = self.clusters[cluster]
-        before = rule.arrays
-        super().conclude_in(cluster, aggregation, context)
-        if self.options.averaging == "gradients":
+        if self.options.averaging == "models":
+            super().conclude_in(cluster, aggregation, context)
+        else:
             share = self._counts[cluster] / self._counts.total()
-            old = before.vector.astype(np.float64)
-            rule.arrays = before.replace(old + share * (rule.arrays.vector - old))
+            self.step_by(share, cluster, aggregation, context)
 
     def figures(self) -> Mapping[str, float]:
         """Return the mean of the least losses beside the rest."""

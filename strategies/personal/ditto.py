@@ -46,9 +46,7 @@ class Ditto(base.Wrapper):
 
     def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
         super().__init__(inner, **options)
-        innermost = self.inner
-        while isinstance(innermost, base.Wrapper):
-            innermost = innermost.inner
+        *_, innermost = base.layers(self.inner)
         if isinstance(innermost, Merging):
             raise ConfigurationError(
                 f"strategy: Ditto keeps adapters over the base as it was loaded, and "

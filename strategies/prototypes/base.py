@@ -200,15 +200,13 @@ def check_order(outermost: base.Strategy) -> None:
     ConfigurationError
         Names both, and the order in which they go together, if there is one.
     """
-    around: list[base.Wrapper] = []
-    strategy = outermost
-    while isinstance(strategy, base.Wrapper):
-        telling = next((outer for outer in around if outer.tells_clients), None)
+    telling: base.Strategy | None = None
+    for strategy in base.layers(outermost):
         if isinstance(strategy, Prototypes) and telling is not None:
             one, other = type(strategy).__name__, type(telling).__name__
             raise ConfigurationError(
                 f"strategy: {one} cannot be inside {other}, as both tell clients what to do; "
                 "a method of prototypes stands outermost, as in 'fedsa > fedper'"
             )
-        around.append(strategy)
-        strategy = strategy.inner
+        if isinstance(strategy, base.Wrapper) and strategy.tells_clients:
+            telling = telling or strategy

@@ -17,7 +17,7 @@ import app.job
 from app.client_app import app as client_app
 from app.federation import Federation
 from app.job import run_job
-from app.run_directory import Results
+from app.results import Results
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError, RunDirectoryError
 from models.randomness import derive_generator
