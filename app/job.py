@@ -12,13 +12,12 @@ from flwr.supercore import log
 from flwr.supercore.exit import add_exit_handler
 from rich.console import Console
 
-from app.checkpoint import Checkpoints
-from app.export import export_adapter, export_artifacts
 from app.federation import Federation, open_federation
 from app.link import connected
 from app.registry import BASELINES, registry
-from app.results import Results
-from app.run_directory import RunDirectory
+from app.run_directory import Results, RunDirectory
+from app.run_directory.checkpoint import Checkpoints
+from app.run_directory.export import export_adapter, export_artifacts
 from app.settings import Settings, parse_run_config
 from app.training import train_rounds
 from models.errors import BouquetError, ConfigurationError

@@ -9,11 +9,10 @@ from logging import INFO
 
 from flwr.supercore import log
 
-from app.checkpoint import Checkpoints
-from app.export import export_collected
 from app.federation import Federation
-from app.results import Results
-from app.run_directory import RunDirectory
+from app.run_directory import Results, RunDirectory
+from app.run_directory.checkpoint import Checkpoints
+from app.run_directory.export import export_collected
 from app.settings import Settings
 from clients.data import drift_slots
 from models.errors import one_line

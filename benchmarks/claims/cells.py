@@ -149,8 +149,7 @@ def run_rounds(config: Mapping[str, Scalar], nodes: int) -> None:
     from app.client_app import app
     from app.federation import open_federation
     from app.registry import registry
-    from app.results import Results
-    from app.run_directory import RunDirectory
+    from app.run_directory import Results, RunDirectory
     from app.settings import parse_run_config
     from app.training import train_rounds
     from fedbouquet.testing import LocalGrid

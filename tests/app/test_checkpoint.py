@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.checkpoint import Checkpoints
+from app.run_directory.checkpoint import Checkpoints
 from models.errors import RunDirectoryError
 from strategies.base import State
 from strategies.rounds.record import Ledger

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_catalogue import FakeCatalogue
 
-from app.checkpoint import FORMAT, Checkpoints
+from app.run_directory.checkpoint import FORMAT, Checkpoints
 from app.settings import parse_run_config
 from models.errors import ConfigurationError, RunDirectoryError
 from strategies.base import State

@@ -12,12 +12,12 @@ import pytest
 from flwr.app import Message
 from flwr.supercore.exit import exit_handler
 
-import app.checkpoint
 import app.job
+import app.run_directory.checkpoint
 from app.client_app import app as client_app
 from app.federation import Federation
 from app.job import run_job
-from app.results import Results
+from app.run_directory import Results
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError, RunDirectoryError
 from models.randomness import derive_generator
@@ -33,8 +33,8 @@ _HOOKS: Mapping[str, tuple[tuple[object, str], ...]] = {
     "wait": ((LocalGrid, "pull_messages"),),
     "aggregate": ((Gathering, "add"), (Gathering, "result"), (FedOpt, "conclude")),
     "save": (
-        (app.checkpoint, "write_bytes"),
-        (app.checkpoint, "write_text"),
+        (app.run_directory.checkpoint, "write_bytes"),
+        (app.run_directory.checkpoint, "write_text"),
         (Results, "add"),
         (Results, "clients"),
         (app.job, "export_adapter"),

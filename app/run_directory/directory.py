@@ -1,4 +1,4 @@
-"""The run directory: everything a run leaves behind, written atomically."""
+"""The folder of a run: its lock, settings, status and progress, written atomically."""
 
 from __future__ import annotations
 

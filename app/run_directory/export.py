@@ -13,7 +13,7 @@ from flwr.supercore import log
 
 from app.federation import Federation
 from app.report.model_card import model_card
-from app.run_directory import ARTIFACTS, RunDirectory
+from app.run_directory.directory import ARTIFACTS, RunDirectory
 from app.settings import Settings
 from models.errors import one_line
 from models.files import write_adapter, write_bytes, write_json
