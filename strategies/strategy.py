@@ -42,6 +42,13 @@ class Strategy(FlowerInterface):
         Clients may train the adapter at ranks of their own.
     mixes_models : bool
         Clients may have base models of their own: nothing of them is averaged but what all share.
+    closing : str
+        What closes its rounds where the settings do not say (`strategies.rounds.closing`).
+    takes_stale : bool
+        Its rounds may close while clients are still training: an update may be of an older round.
+    reads_start : bool
+        It was made for stale updates and gets them as they came, with what they started from.
+        Others get them rebased: what the client would be sent now, plus what it changed.
     Options : type
         The method's options.
     arrays : NamedArrays
@@ -56,6 +63,9 @@ class Strategy(FlowerInterface):
     several_models: ClassVar[bool] = False
     mixes_ranks: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = False
+    closing: ClassVar[str] = "all"
+    takes_stale: ClassVar[bool] = True
+    reads_start: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
@@ -130,6 +140,21 @@ class Strategy(FlowerInterface):
     def is_linear(self) -> bool:
         """Whether updates may be consumed one by one."""
         return self.linear
+
+    @property
+    def own_closing(self) -> str:
+        """What closes its rounds where the settings do not say."""
+        return self.closing
+
+    @property
+    def allows_stale(self) -> bool:
+        """Whether an update may be of an older round."""
+        return self.takes_stale
+
+    @property
+    def wants_start(self) -> bool:
+        """Whether stale updates come as they are, not rebased."""
+        return self.reads_start
 
     @property
     def is_affine(self) -> bool:

@@ -83,6 +83,22 @@ class Wrapper(Strategy):
         return self.inner.is_affine
 
     @property
+    def own_closing(self) -> str:
+        """Its own, or that of what it wraps."""
+        return self.inner.own_closing if self.closing == "all" else self.closing
+
+    @property
+    def allows_stale(self) -> bool:
+        """Where neither it nor what it wraps needs updates of its own round."""
+        return self.takes_stale and self.inner.allows_stale
+
+    @property
+    def wants_start(self) -> bool:
+        """Where it does, or hands updates on as they are to what does."""
+        hands_on = type(self).begin is Wrapper.begin
+        return self.reads_start or (hands_on and self.inner.wants_start)
+
+    @property
     def arrays(self) -> NamedArrays:
         """The inner strategy's global model."""
         return self.inner.arrays

@@ -44,6 +44,12 @@ class RoundContext:
         When clients' data change, where a scenario says so.
     truth : callable or None
         ``(client, slot)``: the number of the concept that it is in, where concepts drift.
+    busy : frozenset of str
+        Clients who cannot be asked now: they are training, or what they trained waits for a round.
+    now : float
+        Seconds of the exchange's clock, from the beginning of the run.
+    asking : int
+        How many times this round has asked before; generators of later times are others.
     """
 
     round: int
@@ -56,6 +62,9 @@ class RoundContext:
     sampled: float | None = None
     slots: Slots = ONE_SLOT
     truth: Truth | None = None
+    busy: frozenset[str] = frozenset()
+    now: float = 0.0
+    asking: int = 0
 
     def within(
         self, members: Collection[str], clients_per_round: int | None = None
@@ -82,8 +91,10 @@ class RoundContext:
 
     @cached_property
     def available(self) -> tuple[str, ...]:
-        """Clients who can be asked now, in roster order: reachable, and there by the scenario."""
+        """Clients who can be asked now, in roster order: reachable, idle, there by the scenario."""
         reachable, participation = self.roster.reachable, self.participation
+        if self.busy:
+            reachable = tuple(client for client in reachable if client not in self.busy)
         if not participation.everybody:
             there = participation.available(self.round, [self.roster[c] for c in reachable])
             reachable = tuple(client for client in reachable if client in there)
@@ -121,7 +132,8 @@ class RoundContext:
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Return the server's generator for a purpose in this round."""
-        return derive_generator(self.seed, self.round, "server", purpose)
+        again = (self.asking,) if self.asking else ()
+        return derive_generator(self.seed, self.round, "server", purpose, *again)
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,12 @@ class Update:
         The round its start came from; staleness is counted from there.
     weight : float
         Weight in linear rules; wrappers may change it. Defaults to `num_examples`.
+    start : NamedArrays or None
+        What the client was sent; None: the round's model.
+    staleness : int
+        Rounds closed since its download; 0 = fresh.
+    seconds : float
+        From its download to its answer, on the exchange's clock.
     """
 
     client: str
@@ -177,6 +195,9 @@ class Update:
     notes: Mapping[str, object] = field(default_factory=dict)
     base_round: int = 0
     weight: float = -1.0
+    start: NamedArrays | None = None
+    staleness: int = 0
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.weight < 0:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from strategies.rounds.fairness import NO_GROUPS, Fairness, Figures
-from strategies.transport.exchange import Rejection, Remark, Reply
+from strategies.transport.exchange import Rejection, Remark, Reply, Training
 
 Counts = Mapping[str, Mapping[str, tuple[int, int]]]
 
@@ -48,6 +48,14 @@ class RoundRecord:
         For each cluster its clients' mean accuracy and how many were evaluated.
     cohort, answered : tuple of str
         Who was asked to train, and who did; these go into ``participation.csv``.
+    virtual_seconds : float or None
+        When the round closed, under a virtual clock.
+    idle_seconds : float or None
+        Seconds that clients who could have been training were not, added up.
+    staleness : mapping of int to int
+        By staleness, how many updates went into the round.
+    trainings : tuple of Training
+        Those that ended in the round; they go into ``events.csv``.
     """
 
     round: int
@@ -68,6 +76,10 @@ class RoundRecord:
     clusters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     cohort: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
+    virtual_seconds: float | None = None
+    idle_seconds: float | None = None
+    staleness: Mapping[int, int] = field(default_factory=dict)
+    trainings: tuple[Training, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the object written to ``metrics.jsonl``."""

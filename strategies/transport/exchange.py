@@ -141,3 +141,114 @@ class Exchange(Protocol):
         `build` is called when a client's message is about to leave, so that payloads of many
         clients never exist at once.
         """
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An answer, when it was asked for and when it came.
+
+    Attributes
+    ----------
+    item : Reply or Rejection
+    base_round : int
+        The round in which the client was sent its start.
+    sent, arrived : float
+        Seconds of the exchange's clock.
+    start : NamedArrays or None
+        What the client was sent; None for a rejection.
+    """
+
+    item: Reply | Rejection
+    base_round: int
+    sent: float
+    arrived: float
+    start: NamedArrays | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """One client's training that ended: what ``events.csv`` keeps of it.
+
+    Attributes
+    ----------
+    client : str
+    base_round : int
+        The round in which it was sent its start.
+    sent, arrived : float
+        Seconds of the exchange's clock.
+    outcome : str
+        ``answered``, ``released``, or the code of its rejection.
+    """
+
+    client: str
+    base_round: int
+    sent: float
+    arrived: float
+    outcome: str
+
+
+class OpenExchange(Exchange, Protocol):
+    """An exchange in which not everybody who was asked is waited for.
+
+    Its clock is real (monotonic) or virtual; what is said in seconds is said in its seconds.
+    """
+
+    @property
+    def virtual(self) -> bool:
+        """Whether the clock is a virtual one."""
+
+    def now(self) -> float:
+        """Return the seconds since the run began."""
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the clock of a run that is resumed, before anything is sent."""
+
+    @property
+    def under_way(self) -> Mapping[str, int]:
+        """The clients who are training, and the round in which each was sent its start."""
+
+    def send(
+        self,
+        clients: Sequence[str],
+        build: Callable[[str], Request],
+        *,
+        server_round: int,
+        timeout: float,
+        sent: float | None = None,
+    ) -> None:
+        """Ask clients to train, and return at once.
+
+        Parameters
+        ----------
+        clients : sequence of str
+        build : callable
+            Called for each client before this returns.
+        server_round : int
+            Becomes the base round of the answers.
+        timeout : float
+            Seconds after which a client that did not answer is given up: `next` returns its
+            rejection then.
+        sent : float, optional
+            The second at which it was asked before the run was resumed; now where it is None.
+
+        Raises
+        ------
+        BouquetError
+            One of them is still under way.
+        """
+
+    def next(self, until: float) -> Sequence[Arrival]:
+        """Wait for the next answers, at most to a second of the clock.
+
+        Returns
+        -------
+        sequence of Arrival
+            Those of one moment in roster order. Empty when `until` has passed; or before, where
+            something else has changed that may be worth a look, such as who is there.
+        """
+
+    def release(self, clients: Sequence[str]) -> None:
+        """Wait no longer for clients; what they still answer is dropped."""
+
+    def trainings(self) -> Sequence[Training]:
+        """Return the trainings that ended since this was called last, in order of their end."""

@@ -1,0 +1,75 @@
+"""What the round loop asks of a closing rule, and what it shows to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An accepted update that no round has taken yet.
+
+    Attributes
+    ----------
+    base_round : int
+        The round in which its start was sent.
+    sent, arrived : float
+        Seconds of the exchange's clock.
+    """
+
+    base_round: int
+    sent: float
+    arrived: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A round as it stands.
+
+    Attributes
+    ----------
+    round : int
+        Aggregations done so far, plus 1.
+    opened : float
+        When the last round closed; 0 at the beginning.
+    now : float
+        Seconds of the exchange's clock.
+    available : tuple of str
+        Who could be asked now, in roster order: neither training nor waiting.
+    under_way : mapping of str to int
+        Who is training, by client the round in which it was sent its start.
+    waiting : mapping of str to Waiting
+        Updates that came, in order of arrival (of one moment: in roster order).
+    wanted : int
+        ``clients-per-round``; 0 = all.
+    """
+
+    round: int
+    opened: float
+    now: float
+    available: tuple[str, ...]
+    under_way: Mapping[str, int]
+    waiting: Mapping[str, Waiting]
+    wanted: int = 0
+
+
+class Closing(Protocol):
+    """A rule that says whom a round still asks, and when it closes with what."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether those who are still training at the close go on; else they are released."""
+
+    def ask(self, standing: Standing) -> int:
+        """Return how many clients are to be asked now; the method says which."""
+
+    def closes(self, standing: Standing) -> Sequence[str] | None:
+        """Return the waiting clients whose updates close the round now; None: not yet.
+
+        An empty sequence closes it with nothing, which counts as a round.
+        """
+
+    def latest(self, standing: Standing) -> float:
+        """Return the second at which `closes` is to be asked again if nothing came."""
