@@ -54,6 +54,30 @@ COMMON: Settings = {
     "threads": 1,
 }
 
+IMAGES: Settings = {
+    **COMMON,
+    "image-column": "image",
+    "local-epochs": 1,
+    "batch-size": 32,
+    "learning-rate": 0.005,
+}
+
+
+def _finding(kinds: int, min_round: int, warm_up_rounds: int) -> Mapping[str, Settings]:
+    """Return the methods that find so many kinds of clients, between the two ends."""
+    cfl, adaptive = (
+        f"criteria='relative', min-round={min_round}",
+        f"warm-up-rounds={warm_up_rounds}",
+    )
+    return {
+        "fedavg": {"strategy": "fedavg"},
+        "ifca": {"strategy": "ifca", "strategy-args": f"clusters={kinds}"},
+        "cfl": {"strategy": "cfl", "strategy-args": cfl},
+        "adaptive-clusters": {"strategy": "adaptive-clusters", "strategy-args": adaptive},
+        "one model a true cluster": {"strategy": "oracle-clusters"},
+    }
+
+
 EXPERIMENTS: Mapping[str, Experiment] = {
     "rotated-mnist": Experiment(
         title="Rotated MNIST: four rotations, as in IFCA",
@@ -64,30 +88,16 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "frozen ViT of 140,000 weights in place of a network trained from scratch, 300 rounds and "
         "1,200 clients or more",
         settings={
-            **COMMON,
-            "image-column": "image",
+            **IMAGES,
             "num-clients": 24,
             "partition": "iid",
             "partition-args": "shift='rotation', groups=4",
             "num-server-rounds": 20,
             "evaluate-every": 5,
-            "local-epochs": 1,
-            "batch-size": 32,
-            "learning-rate": 0.005,
         },
         methods={
-            "fedavg": {"strategy": "fedavg"},
             "local": {"strategy": "local"},
-            "ifca": {"strategy": "ifca", "strategy-args": "clusters=4"},
-            "cfl": {
-                "strategy": "cfl",
-                "strategy-args": "criteria='relative', min-round=3",
-            },
-            "adaptive-clusters": {
-                "strategy": "adaptive-clusters",
-                "strategy-args": "warm-up-rounds=4",
-            },
-            "one model a true cluster": {"strategy": "oracle-clusters"},
+            **_finding(kinds=4, min_round=3, warm_up_rounds=4),
         },
         reference="one model a true cluster",
     ),
@@ -112,19 +122,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             "batch-size": 16,
             "learning-rate": 0.003,
         },
-        methods={
-            "fedavg": {"strategy": "fedavg"},
-            "ifca": {"strategy": "ifca", "strategy-args": "clusters=3"},
-            "cfl": {
-                "strategy": "cfl",
-                "strategy-args": "criteria='relative', min-round=1",
-            },
-            "adaptive-clusters": {
-                "strategy": "adaptive-clusters",
-                "strategy-args": "warm-up-rounds=1",
-            },
-            "one model a true cluster": {"strategy": "oracle-clusters"},
-        },
+        methods=_finding(kinds=3, min_round=1, warm_up_rounds=1),
         reference="one model a true cluster",
     ),
     "drifting-mnist": Experiment(
@@ -135,8 +133,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         about="60 clients of about 100 images; six slots of 6 rounds in place of 40; half of the "
         "clients a round; LoRA on a frozen ViT in place of a network trained from scratch",
         settings={
-            **COMMON,
-            "image-column": "image",
+            **IMAGES,
             "num-clients": 60,
             "clients-per-round": 30,
             "partition": "dirichlet",
@@ -145,9 +142,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             "drift-args": "every=6, slots=6",
             "num-server-rounds": 36,
             "evaluate-every": 2,
-            "local-epochs": 1,
-            "batch-size": 32,
-            "learning-rate": 0.005,
         },
         methods={
             "fedavg": {"strategy": "fedavg"},
@@ -164,22 +158,17 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         about="20 clients; 20 rounds of one epoch in place of 300 of five; LoRA on a frozen ViT of "
         "140,000 weights pretrained on a tenth of the rows, in place of a ResNet-8",
         settings={
-            **COMMON,
-            "image-column": "image",
+            **IMAGES,
             "num-clients": 20,
             "partition": "dirichlet",
             "partition-args": "alpha=0.1, min-size=20",
             "num-server-rounds": 20,
             "evaluate-every": 5,
-            "local-epochs": 1,
-            "batch-size": 32,
-            "learning-rate": 0.005,
         },
         methods={
             "fedavg": {"strategy": "fedavg"},
             "local": {"strategy": "local"},
             "fedper": {"strategy": "fedper"},
-            "fedrep": {"strategy": "fedrep"},
             "ditto": {"strategy": "ditto"},
             "fedcac": {"strategy": "fedcac"},
         },

@@ -45,6 +45,20 @@ def rounds(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+class Losing:
+    """The first answers to training are of another round, and so do not count."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.lost = 0
+
+    def __call__(self, message: Message, reply: Message) -> Message:
+        if message.metadata.message_type == "train" and self.lost < self.count:
+            self.lost += 1
+            reply.content["config"]["server-round"] = 99
+        return reply
+
+
 def kill_at(count: int, *kinds: str) -> Tamper:
     """End the server at the answer to a message of these kinds (from 1; training by default).
 

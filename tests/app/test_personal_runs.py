@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Message
-from local_runs import Config, Killed, kill_at, rounds, run, small
+from local_runs import Config, Killed, Losing, kill_at, rounds, run, small
 from safetensors.numpy import load
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -93,15 +93,8 @@ def test_a_run_killed_and_resumed_ends_in_the_same_state(base: Config, at: int) 
 
 
 def test_an_answer_that_was_lost_is_computed_again_from_the_same_state(base: Config) -> None:
-    lost = []
-
-    def lose_once(message: Message, reply: Message) -> Message | None:
-        if message.metadata.message_type == "train" and len(lost) < 2:
-            lost.append(message)
-            reply.content["config"]["server-round"] = 99  # of another round: not counted
-        return reply
-
+    lose_once = Losing(2)
     whole = run({**base, "run-name": "whole"})
     folder = run({**base, "run-name": "lossy"}, lose_once)
-    assert len(lost) == 2
+    assert lose_once.lost == 2
     same(kept(base, whole), kept(base, folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
-from local_runs import Config, Killed, kill_at, rounds, run, small
+from local_runs import Config, Killed, Losing, kill_at, rounds, run, small
 
 from app.client_app import app
 from fedbouquet.testing import LocalGrid
@@ -50,18 +50,11 @@ def test_killed_and_resumed_runs_end_alike(base: Config, method: str) -> None:
 
 
 def test_an_answer_that_was_lost_changes_nothing(base: Config) -> None:
-    lost = []
-
-    def lose_once(message: Message, reply: Message) -> Message | None:
-        if message.metadata.message_type == "train" and len(lost) < 2:
-            lost.append(message)
-            reply.content["config"]["server-round"] = 99  # of another round: not counted
-        return reply
-
+    lose_once = Losing(2)
     config = {**base, "strategy": "fedcac"}
     whole = run(config)
     lossy = run({**config, "run-name": "lossy"}, lose_once)
-    assert len(lost) == 2
+    assert lose_once.lost == 2
     assert outcome(lossy) == outcome(whole)
 
 
