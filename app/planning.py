@@ -84,9 +84,14 @@ def recipe(settings: Settings) -> Recipe:
         local_epochs=settings.local_epochs,
         local_steps=settings.local_steps,
         batch_size=settings.batch_size,
+        accumulation=settings.gradient_accumulation,
+        gradient_checkpointing=settings.gradient_checkpointing,
         learning_rate=settings.learning_rate,
+        schedule=settings.learning_rate_schedule,
+        least_rate=settings.least_learning_rate,
+        rounds=settings.num_server_rounds if settings.learning_rate_schedule == "cosine" else 0,
         optimizer=settings.optimizer,
-        optimizer_args=cast(tuple[tuple[str, float], ...], _pairs(settings.optimizer_args)),
+        optimizer_args=cast(tuple[tuple[str, float | bool], ...], _pairs(settings.optimizer_args)),
     )
 
 

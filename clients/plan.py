@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -27,25 +28,58 @@ class Recipe:
     local_steps : int
         Optimiser steps instead, if above 0.
     batch_size : int
+        Examples a step.
+    accumulation : int
+        Pieces that a step's batch is computed in, one after the other: the same step with less
+        memory.
+    gradient_checkpointing : bool
+        Compute activations again in the backward pass instead of keeping them.
     learning_rate : float
+        In round 1.
+    schedule : {"constant", "cosine"}
+        How the learning rate falls from round to round.
+    least_rate : float
+        Where a cosine ends.
+    rounds : int
+        The round in which it ends.
     optimizer : {"adamw", "adam", "sgd"}
-    optimizer_args : tuple of (str, float)
+    optimizer_args : tuple of (str, value)
         Such as ``("momentum", 0.9)`` or ``("weight-decay", 0.01)``.
     """
 
     local_epochs: int = 1
     local_steps: int = 0
     batch_size: int = 16
+    accumulation: int = 1
+    gradient_checkpointing: bool = False
     learning_rate: float = 0.01
+    schedule: Literal["constant", "cosine"] = "constant"
+    least_rate: float = 0.0
+    rounds: int = 0
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    optimizer_args: tuple[tuple[str, float], ...] = ()
+    optimizer_args: tuple[tuple[str, float | bool], ...] = ()
+
+    def at(self, server_round: int) -> Recipe:
+        """Return the recipe with the learning rate of a round.
+
+        It follows from the round alone, so that a resumed run goes on as if nothing had happened:
+        least + (rate - least) (1 + cos(pi (t - 1) / (T - 1))) / 2 in round t of T.
+        """
+        if self.schedule == "constant" or self.rounds < 2:
+            return self
+        done = min(1.0, max(0, server_round - 1) / (self.rounds - 1))
+        share = (1 + math.cos(math.pi * done)) / 2
+        rate = self.least_rate + (self.learning_rate - self.least_rate) * share
+        return replace(self, learning_rate=rate)
 
 
-OPTIMIZER_ARGS: Mapping[str, tuple[str, ...]] = {
-    "sgd": ("momentum", "weight-decay"),
-    "adam": ("beta-1", "beta-2", "weight-decay"),
-    "adamw": ("beta-1", "beta-2", "weight-decay"),
+_ADAM = {"beta-1": float, "beta-2": float, "eps": float, "weight-decay": float, "amsgrad": bool}
+OPTIMIZER_ARGS: Mapping[str, Mapping[str, type]] = {
+    "sgd": {"momentum": float, "dampening": float, "weight-decay": float, "nesterov": bool},
+    "adam": _ADAM,
+    "adamw": _ADAM,
 }
+_BELOW_ONE = frozenset(["beta-1", "beta-2", "momentum", "dampening"])
 
 
 def optimizer_arg_errors(optimizer: str, options: Mapping[str, object]) -> list[str]:
@@ -54,11 +88,20 @@ def optimizer_arg_errors(optimizer: str, options: Mapping[str, object]) -> list[
     errors = []
     for name, value in options.items():
         if name not in known:
-            errors.append(f"unknown option '{name}' of {optimizer}: {nearest(name, known)}")
+            errors.append(f"unknown option '{name}'; {nearest(name, known)}")
+        elif known[name] is bool:
+            if not isinstance(value, bool):
+                errors.append(f"{name} must be true or false")
         elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            errors.append(f"{name} = {value!r}: a number of at least 0")
-        elif name != "weight-decay" and value >= 1:
+            errors.append(f"{name} must be a number, at least 0")
+        elif name in _BELOW_ONE and value >= 1:
             errors.append(f"{name} = {value!r}: below 1")
+    if (
+        not errors
+        and options.get("nesterov")
+        and (not options.get("momentum") or options.get("dampening"))
+    ):
+        errors.append("nesterov needs a momentum above 0 and no dampening")
     return errors
 
 

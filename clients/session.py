@@ -132,7 +132,7 @@ class Session:
             start=task.start,
             model=built.model,
             initial=built.initial,
-            recipe=override(plan.recipe, task.options),
+            recipe=override(plan.recipe.at(task.server_round), task.options),
             objective=self._objective(task.options),
             kept=known,
             keep=keep,

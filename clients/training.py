@@ -41,6 +41,10 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def mass(self, rows: npt.NDArray[np.int64]) -> float:
+        """Return the number of targets that the mean loss of some rows goes over."""
+        return float(len(rows))
+
     def joined(self, other: Prepared) -> Prepared:
         """Return these rows, then another's, of the same preparation; without weights."""
         groups = {c: [*values, *other.groups[c]] for c, values in self.groups.items()}
@@ -71,19 +75,32 @@ def batches(
         steps -= per_epoch
 
 
+def pieces(rows: npt.NDArray[np.int64], recipe: Recipe) -> list[npt.NDArray[np.int64]]:
+    """Return the parts of a batch that are computed one after the other."""
+    return np.array_split(rows, min(recipe.accumulation, len(rows)))
+
+
+def losses_an_epoch(count: int, recipe: Recipe) -> int:
+    """Return how often an objective is asked for its loss in one pass over `count` examples."""
+    size = max(1, min(recipe.batch_size, count))
+    whole, rest = divmod(count, size)
+    return whole * min(recipe.accumulation, size) + min(recipe.accumulation, rest)
+
+
+_OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
 def make_optimizer(model: AdaptedModel, recipe: Recipe) -> torch.optim.Optimizer:
     """Return a fresh optimiser over the model's flat buffer."""
-    given = dict(recipe.optimizer_args)
-    rate = recipe.learning_rate
-    if recipe.optimizer == "sgd":
-        momentum, decay = given.get("momentum", 0.0), given.get("weight-decay", 0.0)
-        return torch.optim.SGD([model.flat], lr=rate, momentum=momentum, weight_decay=decay)
-    betas = (given.get("beta-1", 0.9), given.get("beta-2", 0.999))
-    if recipe.optimizer == "adam":
-        decay = given.get("weight-decay", 0.0)
-        return torch.optim.Adam([model.flat], lr=rate, betas=betas, weight_decay=decay)
-    decay = given.get("weight-decay", 0.01)
-    return torch.optim.AdamW([model.flat], lr=rate, betas=betas, weight_decay=decay)
+    given: dict[str, object] = {k.replace("-", "_"): v for k, v in recipe.optimizer_args}
+    if recipe.optimizer != "sgd":
+        given["betas"] = (given.pop("beta_1", 0.9), given.pop("beta_2", 0.999))
+    kind = _OPTIMIZERS[recipe.optimizer]
+    return kind([model.flat], lr=recipe.learning_rate, **given)  # type: ignore[call-arg, arg-type]
 
 
 def train(
@@ -121,6 +138,7 @@ def train(
         raise ClientError("empty", "the client has no training examples")
     torch.manual_seed(int(generator.integers(2**62)))
     model.load(start)
+    model.keep_activations(not recipe.gradient_checkpointing)
     reference = model.flat.detach().clone()
     gradient = model.flat.grad
     if gradient is None:
@@ -131,24 +149,36 @@ def train(
         model.module.train()
     total, seen = 0.0, 0
     for rows in batches(len(data), recipe, generator):
-        batch = data.inputs.batch(rows, model.device)
-        targets = torch.from_numpy(data.targets[rows]).to(model.device)
         gradient.zero_()
-        if data.weights is None:
-            loss = objective.loss(model, batch, targets)
-        else:
-            weights = torch.from_numpy(data.weights[rows]).to(model.device)
-            loss = (objective.losses(model, batch, targets) * weights).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        mean = 0.0
+        parts = pieces(rows, recipe)
+        for part in parts:
+            loss = _loss(model, data, part, objective)
+            if len(parts) > 1:
+                loss = loss * (data.mass(part) / max(1.0, data.mass(rows)))
+            loss.backward()  # type: ignore[no-untyped-call]
+            mean += float(loss.detach())
         objective.adjust_gradient(model, reference)
         for place in frozen:
             gradient[place] = 0.0
         optimizer.step()
         for place in frozen:  # weight decay moves numbers without a gradient
             model.flat.data[place] = reference[place]
-        total += float(loss.detach()) * len(rows)
+        total += mean * len(rows)
         seen += len(rows)
     return Trained(model.read(), total / max(1, seen), seen)
+
+
+def _loss(
+    model: AdaptedModel, data: Prepared, rows: npt.NDArray[np.int64], objective: Objective
+) -> torch.Tensor:
+    """Return the mean loss of some examples, weighted where they have weights."""
+    batch = data.inputs.batch(rows, model.device)
+    targets = torch.from_numpy(data.targets[rows]).to(model.device)
+    if data.weights is None:
+        return objective.loss(model, batch, targets)
+    weights = torch.from_numpy(data.weights[rows]).to(model.device)
+    return (objective.losses(model, batch, targets) * weights).mean()
 
 
 def _frozen(model: AdaptedModel, trainable: Schema | None) -> list[slice]:

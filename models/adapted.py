@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from models.adapters import Adapter
-from models.errors import ModelError
+from models.errors import ClientError, ModelError, one_line
 from models.fairness.counts import GROUPS
 from models.lora.base_change import ChangingBase
 from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
@@ -82,6 +82,9 @@ class AdaptedModel:
                 part.register_forward_pre_hook(_to_float32)
         self.device = torch.device(device)
         self.base = ChangingBase(self.module)
+        self._keeps_activations = True
+        # PEFT's own module says training at first, while the base inside is not.
+        self.module.eval()
         self._bind(_trainable_by_key(self.module), {**facts, **adapter.facts()})
 
     def _bind(self, places: Mapping[str, torch.nn.Parameter], facts: Mapping[str, Fact]) -> None:
@@ -124,6 +127,30 @@ class AdaptedModel:
                 for name in scalings:
                     scalings[name] = wanted
         self._scaling = wanted
+
+    def keep_activations(self, wanted: bool) -> None:
+        """Keep activations for the backward pass, or compute them again in it.
+
+        Raises
+        ------
+        ClientError
+            ``checkpointing``: this base cannot do the latter.
+        """
+        if wanted == self._keeps_activations:
+            return
+        if wanted:
+            self.module.gradient_checkpointing_disable()
+        else:
+            try:
+                # The other way needs inputs with a gradient, which a frozen embedding has not.
+                self.module.gradient_checkpointing_enable({"use_reentrant": False})
+            except ValueError as error:
+                raise ClientError(
+                    "checkpointing",
+                    f"this base cannot compute activations again ({one_line(str(error))}); set "
+                    "gradient-checkpointing=false",
+                ) from None
+        self._keeps_activations = wanted
 
     def arrays(self) -> NamedArrays:
         """Return the trainable numbers under their PEFT keys."""

@@ -10,16 +10,11 @@ from app.settings.ranks import rank_errors
 from app.settings.settings import Settings
 from app.settings.values import variant_errors
 from clients.data.drift import NO_DRIFT, validate_drift
+from clients.plan import optimizer_arg_errors
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
 
 BASELINES = ("local", "global")
-_ADAM = {"eps": float, "weight-decay": float, "amsgrad": bool}
-OPTIMIZER_OPTIONS: Mapping[str, Mapping[str, type]] = {
-    "adamw": _ADAM,
-    "adam": _ADAM,
-    "sgd": {"momentum": float, "dampening": float, "weight-decay": float, "nesterov": bool},
-}
 
 Finding = tuple[tuple[str, ...], str]
 """The keys a check has read, the one to blame first, and what is wrong."""
@@ -56,6 +51,7 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
         *_ranks(settings),
         *_objective(settings, catalogue),
         *_optimizer(settings),
+        *_learning_rate(settings),
         *_model(settings),
         *_partition(settings, catalogue),
         *_drift(settings),
@@ -131,17 +127,19 @@ def _objective(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
 
 
 def _optimizer(settings: Settings) -> list[Finding]:
-    known = OPTIMIZER_OPTIONS[settings.optimizer]
-    lines = []
-    for name, value in settings.optimizer_args.items():
-        if name not in known:
-            lines.append(f"unknown option '{name}'; {nearest(name, known)}")
-        elif known[name] is bool and not isinstance(value, bool):
-            lines.append(f"{name} must be true or false")
-        elif known[name] is float and not _is_number(value):
-            lines.append(f"{name} must be a number, at least 0")
+    lines = optimizer_arg_errors(settings.optimizer, settings.optimizer_args)
     keys = ("optimizer-args", "optimizer")
     return [(keys, f"optimizer '{settings.optimizer}': {line}") for line in lines]
+
+
+def _learning_rate(settings: Settings) -> list[Finding]:
+    least, rate = settings.least_learning_rate, settings.learning_rate
+    keys = ("least-learning-rate", "learning-rate", "learning-rate-schedule")
+    if least and settings.learning_rate_schedule == "constant":
+        return [(keys, "only a schedule ends there; set learning-rate-schedule='cosine'")]
+    if least > rate:
+        return [(keys, f"more than the {rate:g} of the first round (learning-rate)")]
+    return []
 
 
 def _model(settings: Settings) -> list[Finding]:
@@ -155,10 +153,6 @@ def _model(settings: Settings) -> list[Finding]:
 
     lines += model_arg_errors(settings.model_options)
     return [(("model-args",), line) for line in lines]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _partition(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:

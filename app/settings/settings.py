@@ -105,7 +105,17 @@ class Settings(BaseModel):
     local_epochs: int = _key(2, "Passes over a client's data in a round.", ge=1)
     local_steps: int = _key(0, "Steps in a round; above 0 they replace local-epochs.", ge=0)
     batch_size: int = _key(16, "Examples a step.", ge=1)
+    gradient_accumulation: int = _key(
+        1, "Pieces that a step's batch is computed in: less memory.", ge=1
+    )
+    gradient_checkpointing: bool = _key(
+        False, "Compute activations twice instead of keeping them: less memory."
+    )
     learning_rate: float = _key(0.01, "Learning rate of the clients' optimizer.", gt=0)
+    learning_rate_schedule: Literal["constant", "cosine"] = _key(
+        "constant", "How the learning rate goes over the rounds."
+    )
+    least_learning_rate: float = _key(0.0, "Where a cosine ends, in the last round.", ge=0)
     optimizer: Literal["adamw", "adam", "sgd"] = _key("adamw", "The clients' optimizer.")
     optimizer_args: Arguments = _key("", "Options of the optimizer: momentum=0.9.")
     device: Device = _key("auto", "Where clients compute: auto, cpu, cuda, cuda:N or mps.")

@@ -131,7 +131,7 @@ def errors_of(config: dict[str, object]) -> list[str]:
             "optimizer-args",
             "momentun=0.9",
             "\"momentun=0.9\": optimizer 'adamw': unknown option 'momentun'; "
-            "known: amsgrad, eps, weight-decay",
+            "known: amsgrad, beta-1, beta-2, eps, weight-decay",
         ),
         (
             "model-args",
@@ -143,6 +143,11 @@ def errors_of(config: dict[str, object]) -> list[str]:
             "optimizer-args",
             "eps=-1",
             "\"eps=-1\": optimizer 'adamw': eps must be a number, at least 0",
+        ),
+        (
+            "least-learning-rate",
+            0.001,
+            "0.001: only a schedule ends there; set learning-rate-schedule='cosine'",
         ),
         (
             "optimizer-args",

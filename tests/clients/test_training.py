@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ from clients.evaluation import evaluate, macro_f1
 from clients.objectives import CrossEntropy, FedProx
 from clients.plan import Recipe, optimizer_arg_errors
 from clients.preparation import ImageInputs
-from clients.training import Prepared, batches, train
+from clients.training import (
+    Prepared,
+    Trained,
+    batches,
+    losses_an_epoch,
+    make_optimizer,
+    train,
+)
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter
 from models.errors import ClientError
@@ -131,3 +139,66 @@ def test_optimizer_options_are_checked() -> None:
     assert "did you mean 'momentum'" in optimizer_arg_errors("sgd", {"momentm": 0.9})[0]
     assert "below 1" in optimizer_arg_errors("adam", {"beta-1": 1.0})[0]
     assert "at least 0" in optimizer_arg_errors("adamw", {"weight-decay": -1})[0]
+    assert "momentum above 0" in optimizer_arg_errors("sgd", {"nesterov": True})[0]
+
+
+def test_a_step_in_pieces_is_the_same_step(model: AdaptedModel) -> None:
+    start, examples = model.read(), data(10)
+    whole = Recipe(batch_size=7, optimizer="sgd", learning_rate=0.5, local_epochs=2)
+
+    def done(recipe: Recipe) -> Trained:
+        return train(model, examples, start, recipe, CrossEntropy(), generator())
+
+    once, piecewise = done(whole), done(replace(whole, accumulation=3))
+    np.testing.assert_allclose(piecewise.vector, once.vector, atol=1e-6)
+    assert piecewise.loss == pytest.approx(once.loss, rel=1e-5)
+    assert piecewise.examples == once.examples == 20
+
+
+def test_losses_of_an_epoch_are_counted() -> None:
+    assert losses_an_epoch(10, Recipe(batch_size=4)) == 3
+    assert losses_an_epoch(10, Recipe(batch_size=4, accumulation=3)) == 3 + 3 + 2
+    assert losses_an_epoch(2, Recipe(batch_size=4, accumulation=3)) == 2
+
+
+def test_activations_computed_again_give_the_same_bits(vit_folder: Path) -> None:
+    base = load_base(vit_folder, "image", LABELS, 5)
+    model = AdaptedModel(base, "image", make_adapter("lora", {"dropout": 0.1}), {}, 1)
+    start, examples, recipe = model.read(), data(16), Recipe(batch_size=8)
+    kept = train(model, examples, start, recipe, CrossEntropy(), generator())
+    again = replace(recipe, gradient_checkpointing=True)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    layer = next(m for n, m in model.module.named_modules() if type(m).__name__ == "ViTLayer")
+    layer.attention.register_forward_hook(count)
+    twice = train(model, examples, start, again, CrossEntropy(), generator())
+    np.testing.assert_array_equal(kept.vector, twice.vector)
+    seen, calls = calls, 0
+    train(model, examples, start, recipe, CrossEntropy(), generator())
+    assert (seen, calls) == (4, 2)
+
+
+def test_a_cosine_falls_from_the_first_round_to_the_last() -> None:
+    recipe = Recipe(learning_rate=5.0, schedule="cosine", least_rate=1.0, rounds=5)
+    rates = [recipe.at(t).learning_rate for t in (0, 1, 2, 3, 4, 5, 9)]
+    assert rates == pytest.approx([5, 5, 3 + 2**0.5, 3, 3 - 2**0.5, 1, 1], abs=1e-12)
+    assert replace(recipe, rounds=1).at(1).learning_rate == 5.0
+    assert Recipe(learning_rate=5.0, rounds=5).at(4).learning_rate == 5.0
+
+
+def test_every_optimizer_option_arrives(model: AdaptedModel) -> None:
+    def defaults(optimizer: str, **options: float | bool) -> dict[str, object]:
+        pairs = tuple((name.replace("_", "-"), value) for name, value in options.items())
+        recipe = Recipe(optimizer=optimizer, optimizer_args=pairs)  # type: ignore[arg-type]
+        return make_optimizer(model, recipe).defaults
+
+    found = defaults("adamw", beta_1=0.8, eps=1e-6, amsgrad=True)
+    assert (found["betas"], found["eps"], found["amsgrad"]) == ((0.8, 0.999), 1e-6, True)
+    assert found["weight_decay"] == 0.01
+    found = defaults("sgd", momentum=0.9, nesterov=True)
+    assert (found["momentum"], found["nesterov"], found["weight_decay"]) == (0.9, True, 0)
+    assert defaults("sgd", dampening=0.5)["dampening"] == 0.5

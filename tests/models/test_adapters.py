@@ -51,6 +51,12 @@ def test_plain_peft_loads_the_folder_and_computes_the_same(
     assert ours.std() > 0
 
 
+def test_the_first_training_is_no_other_than_later_ones(bert_folder: Path) -> None:
+    base = load_base(bert_folder, "text", ("bad", "good"), 5)
+    model = AdaptedModel(base, "text", make_adapter("lora", {}), {}, 1)
+    assert not any(part.training for part in model.module.modules())
+
+
 def test_text_heads_and_adapters_travel_and_load(bert_folder: Path, tmp_path: Path) -> None:
     base = load_base(bert_folder, "text", ("bad", "good"), 5)
     assert base.fresh == ("classifier",)

@@ -76,7 +76,7 @@ class Collecting(AroundObjective):
     def beside(
         self, inner: Objective, shape: tuple[int, int], collect: Collect, per_epoch: int
     ) -> Any:
-        """Say beside which objective, over rows of which shape, and batches an epoch."""
+        """Say beside which objective, over rows of which shape, and losses an epoch."""
         self._collect, self._per_epoch = collect, per_epoch
         self._sums = ClassSums(shape)
         return self.around(inner)

@@ -6,7 +6,6 @@ where the server sends tables only.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -49,12 +48,13 @@ class Prototypical(Trainer):
     def train(self, work: ClientRound) -> Outcome:
         """Train, keep what is the client's own, and return the class means."""
         from clients.objectives.prototypes.collecting import collected
+        from clients.training import losses_an_epoch
 
         start, shape = self.model_of(work), self.shape(work)
         data = work.part("train")
         objective = self.objective(work)
-        steps = math.ceil(len(data) / max(1, min(work.recipe.batch_size, len(data))))
-        objective.beside(work.objective, shape, self.collect, steps)
+        per_epoch = losses_an_epoch(len(data), work.recipe)
+        objective.beside(work.objective, shape, self.collect, per_epoch)
         trained = work.fit(start.vector, objective=objective)
         sums = objective.sums
         if self.collect == "after":
