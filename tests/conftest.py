@@ -29,27 +29,9 @@ def _task_identity() -> None:
 @pytest.fixture(scope="session")
 def vit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a very small ViT with random weights, for ten classes of grey images."""
-    import torch
-    from transformers import ViTConfig, ViTForImageClassification
+    from fedbouquet.testing import tiny_base
 
-    from models.bases.tiny_vit import image_processor
-    from models.files import write_json
-
-    folder = tmp_path_factory.mktemp("vit")
-    torch.manual_seed(0)
-    config = ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=28,
-        patch_size=7,
-        num_channels=1,
-        num_labels=10,
-    )
-    ViTForImageClassification(config).save_pretrained(folder)
-    write_json(folder / "preprocessor_config.json", image_processor())
-    return folder
+    return tiny_base(tmp_path_factory.mktemp("vit"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"models"},
     "fedbouquet": {"app", "strategies", "clients", "models", "fedbouquet"},
 }
-FLOWER = ("app/", "fedbouquet/testing.py", "models/records.py", "models/messages.py", "strategies/")
+FLOWER = ("app/", "fedbouquet/testing/", "models/records.py", "models/messages.py", "strategies/")
 
 
 def sources() -> list[Path]:

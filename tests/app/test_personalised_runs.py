@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
-from local_runs import Config, Killed, Losing, kill_at, rounds, run, small
+from local_runs import Config, Losing, rounds, run, small
 
 from app.client_app import app
-from fedbouquet.testing import LocalGrid
+from fedbouquet.testing import RUN_CHECKS, LocalGrid, RunCheck, outcome
 from models.records import record_bytes, to_stock
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -30,23 +30,13 @@ def base(tmp_path: Path, vit_folder: Path) -> Config:
     }
 
 
-def outcome(folder: Path) -> object:
-    """Everything that a run states and that must not depend on how it came about."""
-    skipped = ("seconds", "remarks")
-    lines = [{k: v for k, v in line.items() if k not in skipped} for line in rounds(folder)]
-    return lines, (folder / "clients.csv").read_text()
-
-
+@pytest.mark.parametrize("check", RUN_CHECKS.values(), ids=RUN_CHECKS)
 @pytest.mark.parametrize("method", METHODS)
-def test_killed_and_resumed_runs_end_alike(base: Config, method: str) -> None:
-    config = {**base, "strategy": method, "personalise-epochs": 1}
+def test_contract_of_whole_runs(method: str, check: RunCheck, tmp_path: Path) -> None:
+    config: Config = {"strategy": method, "personalise-epochs": 1}
     if method == "fedrep":
         config["strategy-args"] = "head-epochs=2"
-    whole = run(config)
-    broken = {**config, "run-name": "broken"}
-    with pytest.raises(Killed):
-        run(broken, kill_at(5, "train", "evaluate"))
-    assert outcome(run({**broken, "resume": True})) == outcome(whole)
+    check(config, tmp_path)
 
 
 def test_an_answer_that_was_lost_changes_nothing(base: Config) -> None:
