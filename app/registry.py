@@ -17,6 +17,12 @@ from clients.objectives import OBJECTIVES, Objective
 from clients.trainers import TRAINERS, Trainer
 from models.adapters import ADAPTERS, adapter_errors, option_errors
 from models.errors import ConfigurationError, nearest
+from strategies.asynchronous.afa import AFA, AFACS
+from strategies.asynchronous.async_fedstale import AsyncFedStale
+from strategies.asynchronous.fedasync import FedAsync
+from strategies.asynchronous.fedbuff import FedBuff
+from strategies.asynchronous.fedcompass import FedCompass
+from strategies.asynchronous.fedfix import FedFix
 from strategies.base import Strategy, Wrapper
 from strategies.clusters.adaptive_clusters import AdaptiveClusters
 from strategies.clusters.cfl import CFL
@@ -93,6 +99,7 @@ class Method:
 
 _MCMAHAN = "McMahan et al., AISTATS 2017, https://arxiv.org/abs/1602.05629"
 _LI = "Li et al., IEEE TMI 2025, https://arxiv.org/abs/2508.00873"
+_YANG = "Yang et al., ICML 2022, https://arxiv.org/abs/2108.09875"
 BUILT_IN = (
     Method("fedavg", FedAvg, _MCMAHAN),
     Method("fedper", FedPer, "Arivazhagan et al., 2019, https://arxiv.org/abs/1912.00818"),
@@ -104,6 +111,13 @@ BUILT_IN = (
     Method("fedvarp", FedVARP, "Jhunjhunwala et al., UAI 2022, https://arxiv.org/abs/2207.14130"),
     Method("mifa", Mifa, "Gu et al., NeurIPS 2021, https://arxiv.org/abs/2106.04159"),
     Method("fedau", FedAU, "Wang and Ji, ICLR 2024, https://arxiv.org/abs/2306.03401"),
+    Method("fedasync", FedAsync, "Xie et al., 2019, https://arxiv.org/abs/1903.03934"),
+    Method("fedbuff", FedBuff, "Nguyen et al., AISTATS 2022, https://arxiv.org/abs/2106.06639"),
+    Method("fedfix", FedFix, "Fraboni et al., JMLR 2023, https://arxiv.org/abs/2206.10189"),
+    Method("fedcompass", FedCompass, "Li et al., ICLR 2024, https://arxiv.org/abs/2309.14675"),
+    Method("afa", AFA, _YANG),
+    Method("afa-cs", AFACS, _YANG),
+    Method("async-fedstale", AsyncFedStale, "ours, after https://arxiv.org/abs/2405.04171"),
     Method("fedit", FedIT, "Zhang et al., ICASSP 2024, https://arxiv.org/abs/2305.05644"),
     Method("ffa-lora", FFALoRA, "Sun et al., ICLR 2024, https://arxiv.org/abs/2403.12313"),
     Method("rolora", RoLoRA, "Chen et al., NeurIPS 2025, https://arxiv.org/abs/2502.01755"),

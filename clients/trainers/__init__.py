@@ -7,6 +7,7 @@ from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.clusters.feddaa import FedDAATrainer
 from clients.trainers.clusters.ifca import IFCATrainer
 from clients.trainers.fairlora import FairLoRATrainer
+from clients.trainers.free_steps import FreeSteps
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetero.fedkd import FedKDTrainer
 from clients.trainers.hetero.fml import FMLTrainer
@@ -26,6 +27,7 @@ TRAINERS: dict[str, type[Trainer]] = {
     "plain": Trainer,
     "partial": Partial,
     "frozen": Frozen,
+    "free-steps": FreeSteps,
     "hetlora": HetLoRATrainer,
     "fairlora": FairLoRATrainer,
     "sparse": Sparse,
@@ -56,6 +58,7 @@ __all__ = [
     "Distil",
     "FedDAATrainer",
     "FairLoRATrainer",
+    "FreeSteps",
     "Frozen",
     "GlobalHead",
     "HetLoRATrainer",

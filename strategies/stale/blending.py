@@ -13,11 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ConfigurationError
+from models.schema import NamedArrays
 from strategies import base
 from strategies.fedavg import FedAvg
 from strategies.rounds.context import RoundContext, Update
 
 Float64 = npt.NDArray[np.float64]
+
+
+def change(model: NamedArrays, update: Update) -> Float64:
+    """Return w_sent,i - w_i, shape (size,): what a client changed since its download.
+
+    Parameters
+    ----------
+    model : NamedArrays
+        What everybody was sent who was not sent anything else.
+    update : Update
+    """
+    start, schema = update.start or model, update.arrays.schema
+    if start.schema != schema:
+        start = start.only(schema)
+    difference: Float64 = start.vector.astype(np.float64) - update.arrays.vector
+    return difference
 
 
 class Blending(base.Wrapper):

@@ -36,6 +36,11 @@ class Intervals:
         total, count, _ = self._until(client, server_round)
         return total / count if count else 1.0
 
+    def ending(self, client: str, server_round: int) -> int:
+        """Return the length of the interval that ends where a client takes part in this round."""
+        last, _, _ = self._known.get(client, (0, 0.0, 0))
+        return server_round - last
+
     def took_part(self, clients: Collection[str], server_round: int) -> None:
         """End the intervals of those who took part in a round."""
         for client in clients:

@@ -20,7 +20,7 @@ from pydantic import Field
 from models.schema import NamedArrays, Vector
 from strategies import base
 from strategies.aggregation.remembered import RunningSum
-from strategies.memory.store import UpdateMemory
+from strategies.memory.store import Remembered, UpdateMemory
 from strategies.rounds.context import RoundContext, Update
 from strategies.stale.blending import Blending, Float64
 
@@ -69,14 +69,15 @@ class Blend:
             return
         owner = self._owner
         delta = owner.delta(update)
-        remembered = owner.memory.read(update.client, self._context.round)
+        server_round = self._context.round
+        remembered = owner.aged(owner.memory.read(update.client, server_round), server_round)
         weight = owner.weight(update, self._context)
         coefficient = owner.coefficient(update, self._context)
         self.fresh += coefficient * delta
         if remembered is not None:
             self.stale += coefficient * remembered.vector
             self.moments += owner.scalars(update, self._context, delta, remembered.vector)
-        stored = owner.memory.stage(update.client, self._context.round, delta, weight)
+        stored = owner.memory.stage(update.client, server_round, delta, weight)
         self.change.replace(remembered, stored, weight)
         self.clients.append(update.client)
         self.examples += weight
@@ -130,6 +131,10 @@ class Remembering(Blending):
         """Return two scalars to add up, for methods that need them."""
         return (0.0, 0.0)
 
+    def aged(self, remembered: Remembered | None, server_round: int) -> Remembered | None:
+        """Return what is remembered of a client as it counts in a round; by default as it is."""
+        return remembered
+
     @abstractmethod
     def blend(self, blend: Blend, context: RoundContext) -> Float64:
         """Return Delta^t; `total` still holds the memories as they were before this round."""
@@ -154,7 +159,7 @@ class Remembering(Blending):
         """Take a client's share out of the memory."""
         super().forget(client, server_round)
         self._round = server_round
-        self.total.leave(self.memory.forget(client, server_round))
+        self.total.leave(self.aged(self.memory.forget(client, server_round), server_round))
 
     def state(self) -> base.State:
         """Return the running sum and the inner state; the memory itself is on the disk then."""

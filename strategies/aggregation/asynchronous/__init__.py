@@ -1,0 +1,1 @@
+"""Pure rules for updates that started from older models."""

@@ -1,0 +1,1 @@
+"""Methods for rounds that close while clients are still training."""
