@@ -22,7 +22,7 @@ class FreeSteps(Around):
 
     about: ClassVar[str] = "as many local steps as the client likes, and says how many"
     min_steps: Annotated[int, Field(ge=1, description="fewest local steps")] = 1
-    max_steps: Annotated[int, Field(ge=0, description="most local steps; 0 = as the recipe says")] = 0
+    max_steps: Annotated[int, Field(ge=0, description="most local steps; 0 = the recipe's")] = 0
 
     def train(self, work: ClientRound) -> Outcome:
         """Draw K, train, and tell K."""

@@ -10,8 +10,8 @@ mean step, so that the eager do not count more:
 
 In the paper G_i is a mean gradient and local and server rate are apart; here G_i holds the local
 rate. With ``learning-rate=0`` eta is m / sum_{i in S} 1/K_i, the harmonic mean of the steps taken,
-so that clients of equal K give FedAvg's mean. K_i is what a client says (`clients.trainers.free_steps`
-draws it); one that says nothing has K_i = 1.
+so that clients of equal K give FedAvg's mean. K_i is what a client says, and
+`clients.trainers.free_steps` draws; one that says nothing has K_i = 1.
 """
 
 from __future__ import annotations

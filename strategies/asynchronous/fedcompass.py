@@ -1,5 +1,6 @@
-"""FedCompass: Li et al., "FedCompass: Efficient Cross-Silo Federated Learning on Heterogeneous Client
-Devices using a Computing Power Aware Scheduler", ICLR 2024, https://arxiv.org/abs/2309.14675
+"""FedCompass: Li et al., "FedCompass: Efficient Cross-Silo Federated Learning on Heterogeneous
+Client Devices using a Computing Power Aware Scheduler", ICLR 2024,
+https://arxiv.org/abs/2309.14675
 
 The server learns how fast each client is and gives it as many local steps as bring it back together
 with others (`strategies.aggregation.asynchronous.groups`). A group is aggregated when all of it has
@@ -7,13 +8,14 @@ arrived, or at its latest time:
 
     Delta_i = w_sent,i - w_i,   w <- w - alpha sum_{i in group} s(u_i) p_i Delta_i
 
-p_i = 1/N, or client i's share of all examples; u_i is the number of aggregations since its download,
-s(u) = (1 + u)^(-a) (the official code has the exponent's sign the other way round, and older updates
-count more there). A client's first update is aggregated by itself, as its speed is not known before.
+p_i = 1/N, or client i's share of all examples; u_i is the number of aggregations since its
+download, s(u) = (1 + u)^(-a): the exponent is negative, while with the sign in the official code
+older updates count more. A client's first update is aggregated by itself, as its speed is not
+known before.
 
-Two things are simpler than in the official code: a late update is aggregated when it comes, not with
-the next group, so that its client does not wait; and u_i is counted when the update is aggregated,
-not when it arrives.
+Two things are simpler than in the official code: a late update is aggregated when it comes, not
+with the next group, so that its client does not wait; and u_i is counted when the update is
+aggregated, not when it arrives.
 """
 
 from __future__ import annotations

@@ -84,6 +84,16 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
             ("fedgh", "fedavg"),
         )
     },
+    "fedbuff sum > fedit": lambda: registry().compose(
+        ("fedbuff", "fedit"), {"fedbuff": {"mean": "sum", "weighting": "examples"}}
+    ),
+    "fedfix asynchronous": lambda: registry().compose(
+        ("fedfix",), {"fedfix": {"weights": "asynchronous"}}
+    ),
+    "fedper > fedcompass": lambda: registry().compose(("fedper", "fedcompass"), {}),
+    "async-fedstale auto > fedopt": lambda: registry().compose(
+        ("async-fedstale", "fedopt"), {"async-fedstale": {"beta": "auto"}}
+    ),
     "fedopt > fedsa > fedavg": lambda: registry().compose(("fedopt", "fedsa", "fedavg"), {}),
     "fedopt > fedopt > fedavg": lambda: registry().compose(("fedopt", "fedopt", "fedavg"), {}),
 }

@@ -1,8 +1,9 @@
-"""FedCompass's arrival groups: clients of unlike speed get local steps so that they arrive together.
+"""FedCompass's arrival groups: local steps by speed, so that clients arrive together.
 
-Li et al., "FedCompass: Efficient Cross-Silo Federated Learning on Heterogeneous Client Devices using
-a Computing Power Aware Scheduler", ICLR 2024, https://arxiv.org/abs/2309.14675. With T_i the seconds
-a step takes on client i, T_g and T_g^max when group g is expected and when it is waited for no longer:
+Li et al., "FedCompass: Efficient Cross-Silo Federated Learning on Heterogeneous Client Devices
+using a Computing Power Aware Scheduler", ICLR 2024, https://arxiv.org/abs/2309.14675. T_i is how
+many seconds a step takes on client i, T_g when group g is expected, T_g^max when it is waited for
+no longer:
 
     join:    Q_i = floor((T_g - now) / T_i) for every open group; of those in [Q_min, Q_max] the
              largest, of equal ones the later group
@@ -116,7 +117,7 @@ class ArrivalGroups:
         return [client for client in waiting if client not in held]
 
     def latest(self, waiting: Collection[str]) -> float:
-        """Return the first second at which somebody who waits is held up no longer; inf if nobody."""
+        """Return the first second at which somebody who waits is held up no longer, or inf."""
         seconds = [g.latest for g in self.groups.values() if any(c in waiting for c in g.out)]
         return min(seconds, default=math.inf)
 
@@ -132,9 +133,7 @@ class ArrivalGroups:
         if steps is None or seconds <= 0:
             return
         speed, known = seconds / steps, self.speeds.get(client)
-        self.speeds[client] = (
-            speed if known is None else MOMENTUM * speed + (1 - MOMENTUM) * known
-        )
+        self.speeds[client] = speed if known is None else MOMENTUM * speed + (1 - MOMENTUM) * known
 
     def forget(self, client: str, speed: bool = True) -> None:
         """Take a client out of its group, and its speed out of the memory."""

@@ -1,6 +1,6 @@
 """How much less an update counts the older its start is.
 
-Xie et al., "Asynchronous Federated Optimization", 2019, https://arxiv.org/abs/1903.03934, with u the
+Xie et al., "Asynchronous Federated Optimization", 2019, https://arxiv.org/abs/1903.03934. u is the
 staleness, the number of aggregations since the client's download:
 
     s(u) = 1                                       constant
