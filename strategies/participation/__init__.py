@@ -10,6 +10,7 @@ from strategies.participation.always import Always
 from strategies.participation.base import CommonOptions, Model, Participation
 from strategies.participation.bernoulli import Bernoulli
 from strategies.participation.cyclic import Cyclic
+from strategies.participation.events import Events
 from strategies.participation.factory import (
     PARTICIPATIONS,
     make_participation,
@@ -18,6 +19,7 @@ from strategies.participation.factory import (
 )
 from strategies.participation.markov import Markov
 from strategies.participation.spreads import SPREADS, Spread
+from strategies.participation.ticks import ByClock
 from strategies.participation.trace import Trace
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "SPREADS",
     "Always",
     "Bernoulli",
+    "ByClock",
     "Cyclic",
     "Markov",
+    "Events",
     "Model",
     "CommonOptions",
     "Participation",

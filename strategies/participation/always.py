@@ -33,3 +33,9 @@ class Always(Model):
     def available(self, server_round: int, clients: Sequence[Client]) -> frozenset[str]:
         """Return all."""
         return frozenset(client.id for client in clients)
+
+    def stays(self, first: int, last: int, client: Client) -> bool:
+        return True
+
+    def next_change(self, server_round: int) -> None:
+        """Return None: everybody is there already."""

@@ -71,12 +71,15 @@ class Model(ABC):
         One line for people.
     Options : type
         The model's options.
+    tick : float
+        Seconds that a round of the model always lasts on a clock; 0 = as the scenario says.
     everybody : bool
         False but for a model that takes nobody away.
     """
 
     about: ClassVar[str] = ""
     Options: ClassVar[type[CommonOptions]] = CommonOptions
+    tick: ClassVar[float] = 0.0
     everybody: bool = False
 
     def __init__(self, options: CommonOptions, seed: int) -> None:
@@ -99,6 +102,14 @@ class Model(ABC):
         """Say whether a client that was asked leaves in mid-round."""
         dropout = self.options.dropout
         return dropout > 0 and self.chance("dropout", server_round, client) < dropout
+
+    def stays(self, first: int, last: int, client: Client) -> bool:
+        """Say whether a client is there in all rounds from `first` to `last`."""
+        return all(self.is_there(number, client) for number in range(first, last + 1))
+
+    def next_change(self, server_round: int) -> int | None:
+        """Return the next round in which others may be there; None if nothing ever changes."""
+        return server_round + 1
 
     def probability(self, client: Client) -> float | None:
         """Return availability times (1 - dropout); None where it is unknown."""
@@ -123,3 +134,14 @@ def number_of(client: str) -> int | None:
     """Return the number at the end of a client's id: 7 for ``client-0007``; None without one."""
     found = _NUMBER.search(client)
     return int(found.group()) if found else None
+
+
+def main_label(client: Client, labels: Sequence[str]) -> int | None:
+    """Return the place of a client's most frequent label in `labels`, of equals the first.
+
+    None for a client that does not share its label counts.
+    """
+    counts = client.label_counts or {}
+    if not any(counts.get(label) for label in labels):
+        return None
+    return max(range(len(labels)), key=lambda k: (counts.get(labels[k], 0), -k))

@@ -14,6 +14,7 @@ from strategies.participation.always import Always
 from strategies.participation.base import Model, Participation
 from strategies.participation.bernoulli import Bernoulli
 from strategies.participation.cyclic import Cyclic
+from strategies.participation.events import Events
 from strategies.participation.markov import Markov
 from strategies.participation.rated import Rated
 from strategies.participation.spreads import SPREADS
@@ -26,6 +27,7 @@ PARTICIPATIONS: Mapping[str, type[Model]] = MappingProxyType(
         "markov": Markov,
         "cyclic": Cyclic,
         "trace": Trace,
+        "events": Events,
     }
 )
 """Every model by its name in ``participation``."""

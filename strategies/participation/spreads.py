@@ -14,7 +14,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from models.randomness import derive_generator
-from strategies.participation.base import chance, number_of
+from strategies.participation.base import chance, main_label, number_of
 from strategies.transport.roster import Client
 
 
@@ -142,10 +142,9 @@ class ByMainLabel(_Range):
     by_label: ClassVar[bool] = True
 
     def probability(self, client: Client, seed: int, labels: Sequence[str]) -> float:
-        counts = client.label_counts or {}
-        if not any(counts.get(label) for label in labels):
+        place = main_label(client, labels)
+        if place is None:
             return (self.low + self.high) / 2
-        place = max(range(len(labels)), key=lambda k: (counts.get(labels[k], 0), -k))
         return self.high - (self.high - self.low) * place / max(1, len(labels) - 1)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from models.errors import ConfigurationError
 from strategies.participation.base import CommonOptions, Model
@@ -21,22 +21,24 @@ _MOST_SHOWN = 20
 Span = tuple[int, int]
 """First and last round, both included."""
 
+Read = TypeVar("Read")
+
+
+def _absolute(value: str) -> str:
+    if "\0" in value or not Path(value).is_absolute():
+        raise ValueError("must be the absolute path of a CSV file")
+    return value
+
+
+TraceFile = Annotated[str, AfterValidator(_absolute)]
+
 
 class TraceOptions(CommonOptions):
     """Where the trace lies."""
 
-    file: str = Field(
+    file: TraceFile = Field(
         default="", description="Absolute path of a CSV file with the columns client, from, to."
     )
-
-    @field_validator("file")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        if "\0" in value or not Path(value).is_absolute():
-            raise ValueError(
-                "must be the absolute path of a CSV file with the columns client, from, to"
-            )
-        return value
 
 
 class Trace(Model):
@@ -100,47 +102,80 @@ def read_trace(file: Path) -> Mapping[str, Sequence[Span]]:
     ConfigurationError
         If the file cannot be read; one line for each wrong line, with its number.
     """
-    where = f"participation trace '{file}'"
     spans: dict[str, list[Span]] = {}
+    for client, span in read_table(file, COLUMNS, _read_span):
+        spans.setdefault(client, []).append(span)
+    return spans
+
+
+def read_table(
+    file: Path, columns: Sequence[str], read: Callable[..., Read]
+) -> Sequence[tuple[str, Read]]:
+    """Read a trace whose first column names clients.
+
+    Parameters
+    ----------
+    file : Path
+    columns : sequence of str
+        Those of the first line; others are not read.
+    read : callable
+        Takes the cells of all columns but the first; ValueError says what is wrong with them.
+
+    Returns
+    -------
+    sequence of (str, value)
+        Client, and what `read` made of the line.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read; one line for each wrong line, with its number.
+    """
+    where = f"participation trace '{file}'"
+    found: list[tuple[str, Read]] = []
     errors: list[str] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, skipinitialspace=True)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
-                found = ", ".join(reader.fieldnames or ()) or "nothing"
+                names = ", ".join(reader.fieldnames or ()) or "nothing"
                 raise ConfigurationError(
                     f"{where}, line 1: no column {' and no column '.join(missing)} (found: "
-                    f"{found}); the first line must be: client,from,to"
+                    f"{names}); the first line must be: {','.join(columns)}"
                 )
             for row in reader:
                 try:
-                    client, span = _read_row(row)
-                    spans.setdefault(client, []).append(span)
+                    client, *cells = _cells(row, columns)
+                    found.append((client, read(*cells)))
                 except ValueError as error:
                     errors.append(f"{where}, line {reader.line_num}: {error}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{where} cannot be read: {error}") from error
-    if not errors and not spans:
+    if not errors and not found:
         errors = [f"{where} has no line after the first, so nobody would ever take part"]
     if errors:
         more = len(errors) - _MOST_SHOWN
         rest = [f"{where}: {more} more lines are wrong"] if more > 0 else []
         raise ConfigurationError([*errors[:_MOST_SHOWN], *rest])
-    return spans
+    return found
 
 
-def _read_row(row: Mapping[str | None, object]) -> tuple[str, Span]:
-    client, first, last = (str(row[name] or "").strip() for name in COLUMNS)
+def _cells(row: Mapping[str | None, object], columns: Sequence[str]) -> list[str]:
     if None in row:
         raise ValueError("has more cells than the first line")
-    if not client:
+    cells = [str(row[name] or "").strip() for name in columns]
+    if not cells[0]:
         raise ValueError("client is empty")
+    return cells
+
+
+def _read_span(first: str, last: str) -> Span:
     begin = _round("from", first)
     end = _round("to", last) if last else _FOR_EVER
     if end < begin:
         raise ValueError(f"to = {end} lies before from = {begin}")
-    return client, (begin, end)
+    return begin, end
 
 
 def _round(column: str, text: str) -> int:

@@ -20,7 +20,8 @@ from strategies.transport.roster import Client
 
 
 def test_names() -> None:
-    assert sorted(participation_names()) == ["always", "bernoulli", "cyclic", "markov", "trace"]
+    names = ["always", "bernoulli", "cyclic", "events", "markov", "trace"]
+    assert sorted(participation_names()) == names
     assert all(model.about for model in PARTICIPATIONS.values())
     with pytest.raises(ConfigurationError, match="did you mean 'markov'"):
         make_participation("markow")
