@@ -152,11 +152,16 @@ def wire_bytes(arrays: NamedArrays, wire: WireDtype) -> int:
     """Return how many bytes the numbers of one payload travel as, places included."""
     if arrays.schema.facts.get("sparse"):
         return encoded_bytes(arrays.schema.size, int(np.count_nonzero(arrays.vector)))
+    return schema_bytes(arrays.schema, wire)
+
+
+def schema_bytes(schema: Schema, wire: WireDtype) -> int:
+    """Return the most bytes that a payload of a schema travels as; sparse ones take less."""
     each = 4 if wire == "float32" else 2
-    if is_masked(arrays.schema):
-        numbers = arrays.schema.size // 2
+    if is_masked(schema):
+        numbers = schema.size // 2
         return numbers * each + (numbers + 7) // 8
-    return arrays.schema.size * each
+    return schema.size * each
 
 
 def to_flat(vectors: Sequence[Vector], wire: WireDtype = "float32") -> ArrayRecord:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from models.errors import ClientError, one_line
 from models.results import ClientResult
@@ -66,10 +67,35 @@ class Gate:
     def __init__(self, rule: NormRule | None = None) -> None:
         self.rule = rule or NormRule()
         self._norms = NormMemory()
+        self._put_off = False
 
     def open_round(self, server_round: int) -> None:
         """Begin a round of training; what was accepted before is the measure now."""
-        self._norms.open_round(server_round)
+        if not self._put_off:
+            self._norms.open_round(server_round)
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Admit updates, in this block, without holding their norms against those before.
+
+        For answers that are there before they count; `limit` makes up for it.
+        """
+        self._put_off = True
+        try:
+            yield
+        finally:
+            self._put_off = False
+
+    def limit(self, reply: Reply, asked: Asked) -> Reply | Rejection:
+        """Hold an admitted update against those accepted before, where that was put off."""
+        if reply.arrays is None:
+            return reply
+        try:
+            norm = update_norm(reply.arrays, asked.start)
+            arrays, about = self._limited(reply.arrays, norm, asked)
+        except ClientError as error:
+            return asked.rejection(error)
+        return replace(reply, arrays=arrays, remarks=(*reply.remarks, *about))
 
     def admit(self, result: ClientResult, asked: Asked, bytes_up: int = 0) -> Reply | Rejection:
         """Accept a client's result, or say why not."""
@@ -95,7 +121,7 @@ class Gate:
             *_dropped("metric", unusable, asked),
             *_dropped("notes", unread, asked),
         ]
-        if arrays is not None:
+        if arrays is not None and not self._put_off:
             arrays, about = self._limited(arrays, norm, asked)
             remarks += about
         return Reply(
