@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from strategies.transport.exchange import Rejection, Reply, Request
 
@@ -42,6 +43,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_client: dict[str, Flight] = {}
+        self._bases: dict[str, int] = {}
         self._untrained: dict[str, Flight] = {}
         # A client that was released leaves its entry behind; it is passed over.
         self._queue: list[tuple[float, int, Flight]] = []
@@ -50,15 +52,18 @@ class Flights:
     def __contains__(self, client: object) -> bool:
         return client in self._by_client
 
-    def __iter__(self) -> Iterator[Flight]:
-        return iter(self._by_client.values())
-
     def __len__(self) -> int:
         return len(self._by_client)
+
+    @property
+    def bases(self) -> Mapping[str, int]:
+        """The base round of each client's training; it changes as they come and go."""
+        return MappingProxyType(self._bases)
 
     def add(self, flight: Flight) -> None:
         """Add one; its client must not have another."""
         self._by_client[flight.client] = flight
+        self._bases[flight.client] = flight.base_round
         if flight.item is None:
             self._untrained[flight.client] = flight
         self._push(flight)
@@ -96,6 +101,7 @@ class Flights:
         taken = [self._by_client.pop(client) for client in clients if client in self._by_client]
         for flight in taken:
             self._untrained.pop(flight.client, None)
+            del self._bases[flight.client]
         return taken
 
     def _push(self, flight: Flight) -> None:

@@ -16,7 +16,6 @@ from models.messages import COLLECT
 from strategies.clock.flights import Flight, Flights
 from strategies.clock.scenario import Scenario
 from strategies.participation import ByClock
-from strategies.transport.client_grid import ClientGrid
 from strategies.transport.client_nodes import ClientNodes
 from strategies.transport.exchange import (
     Action,
@@ -39,8 +38,8 @@ class VirtualGrid(ClientNodes):
 
     Parameters
     ----------
-    grid : ClientGrid
-        Runs the trainings.
+    grid : ClientNodes
+        Runs the trainings: a `ClientGrid`.
     scenario : Scenario
         How fast clients are, and when they are there.
 
@@ -52,13 +51,14 @@ class VirtualGrid(ClientNodes):
 
     virtual = True
 
-    def __init__(self, grid: ClientGrid, scenario: Scenario) -> None:
-        super().__init__(grid, grid.schema)
+    def __init__(self, grid: ClientNodes, scenario: Scenario) -> None:
+        super().__init__(grid, grid.schema, grid.gate)
         self._inner = grid
         self._scenario = scenario
         self._now = 0.0
         self._flights = Flights()
         self._ended: list[Training] = []
+        self._busy = 0
         self.presence: ByClock = scenario.presence(self.now)
 
     @property
@@ -121,6 +121,7 @@ class VirtualGrid(ClientNodes):
         for item in answers:
             end = ends.get(item.client, begin)
             last = max(last, end)
+            self._busy += _whole(end) - _whole(begin)
             self._end(item, server_round, begin, end)
             yield item
         self._now = last
@@ -145,7 +146,7 @@ class VirtualGrid(ClientNodes):
     @property
     def under_way(self) -> Mapping[str, int]:
         """The clients who are training, and the round in which each was sent its start."""
-        return {flight.client: flight.base_round for flight in self._flights}
+        return self._flights.bases
 
     def send(
         self,
@@ -159,7 +160,7 @@ class VirtualGrid(ClientNodes):
         """Ask clients to train, and return at once; see `OpenExchange.send`."""
         begin = self._now if sent is None else sent
         if sent is None:  # what is sent again belongs to rounds that are over
-            self._inner.gate.open_round(server_round)
+            self.gate.open_round(server_round)
         twice = [client for client in clients if client in self._flights]
         if twice:
             raise BouquetError(f"'{twice[0]}' is still training and cannot be asked again yet")
@@ -167,6 +168,7 @@ class VirtualGrid(ClientNodes):
             request = build(client)
             end, lost = self._outcome(request, server_round, begin, timeout)
             self._flights.add(Flight(request, server_round, begin, end, lost))
+            self._busy -= _whole(begin)
 
     def next(self, until: float) -> Sequence[Arrival]:
         """Go to the next answers, at most to a second of the clock; see `OpenExchange.next`.
@@ -183,6 +185,7 @@ class VirtualGrid(ClientNodes):
         self._now = max(self._now, second)
         ordered = self.roster.in_order(due)
         self._flights.take(flight.client for flight in ordered)
+        self._busy += len(ordered) * _whole(self._now)
         return [self._arrival(flight) for flight in ordered]
 
     def release(self, clients: Sequence[str]) -> None:
@@ -190,24 +193,25 @@ class VirtualGrid(ClientNodes):
         for flight in self._flights.take(clients):
             ended = Training(flight.client, flight.base_round, flight.sent, self._now, "released")
             self._ended.append(ended)
+            self._busy += _whole(self._now)
 
     def trainings(self) -> Sequence[Training]:
         """Return the trainings that ended since this was called last, in order of their end."""
         ended, self._ended = self._ended, []
-        return sorted(ended, key=lambda training: training.arrived)
+        return sorted(self.roster.in_order(ended), key=lambda training: training.arrived)
 
     def busy_microseconds(self) -> int:
         """Return a count that grows by a million for every second that a client is training.
 
         Whole numbers, so that differences are the same in a run that is resumed.
         """
-        return sum(_whole(self._now) - _whole(flight.sent) for flight in self._flights)
+        return self._busy + _whole(self._now) * len(self._flights)
 
     def _arrival(self, flight: Flight) -> Arrival:
         item, start = flight.item, flight.request.arrays
         if isinstance(item, Reply):
             asked = Asked(flight.client, "train", flight.base_round, start)
-            item = self._inner.gate.limit(item, asked)
+            item = self.gate.limit(item, asked)
         if item is None:
             item = Rejection(flight.client, flight.base_round, "missing", "nothing came back")
         self._end(item, flight.base_round, flight.sent, flight.ends)
@@ -219,7 +223,7 @@ class VirtualGrid(ClientNodes):
         rounds: dict[int, dict[str, Request]] = {}
         for flight in self._flights.untrained():
             rounds.setdefault(flight.base_round, {})[flight.client] = flight.request
-        with self._inner.gate.put_off():
+        with self.gate.put_off():
             for base_round, requests in sorted(rounds.items()):
                 order = [request.client for request in self.roster.in_order(requests.values())]
                 for item in self._inner.exchange(

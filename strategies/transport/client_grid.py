@@ -51,9 +51,8 @@ class ClientGrid(ClientNodes):
         wire: WireDtype = "float32",
         norm_rule: NormRule | None = None,
     ) -> None:
-        super().__init__(grid, schema)
+        super().__init__(grid, schema, Gate(norm_rule))
         self._registrar = registrar
-        self.gate = Gate(norm_rule)
         self._dispatcher = Dispatcher(
             grid, registrar, pack_bytes=pack_bytes, wire=wire, gate=self.gate, schema=schema
         )

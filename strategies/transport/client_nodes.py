@@ -20,6 +20,7 @@ from models.records import from_stock, to_stock
 from models.schema import NamedArrays, Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.roster import Roster
+from strategies.transport.screening import Gate
 
 
 def client_node_id(client: str) -> int:
@@ -36,11 +37,14 @@ class ClientNodes(Grid, ABC):
         The one whose run this is.
     schema : Schema
         What clients train.
+    gate : Gate
+        What every answer passes.
     """
 
-    def __init__(self, below: Grid, schema: Schema) -> None:
+    def __init__(self, below: Grid, schema: Schema, gate: Gate) -> None:
         self._below = below
         self.schema = schema
+        self.gate = gate
         self._pushed: dict[str, Message] = {}
         self._answers: dict[str, Message] = {}
 
