@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
-from app.places import code_hash, state_folder
+from app.places import code_hash
 from app.planning import Base, build, data_spec, find_bases, make_plan
 from app.registry import registry
 from app.settings import Settings
@@ -33,6 +33,7 @@ from clients.training import Prepared
 from models.adapted import AdaptedModel
 from models.checkpoint import pack_checkpoint
 from models.errors import ConfigurationError, DataError
+from models.files import state_folder
 from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.places import code_hash, state_folder
+from app.places import code_hash
 from clients.data.spec import DataSpec
 from models.errors import BouquetError, DataError, ModelError
-from models.files import write_text
+from models.files import state_folder, write_text
 
 NodeConfig = Mapping[str, object]
 

@@ -1,4 +1,4 @@
-"""Where things are on this machine: the bundle, its code's hash, the state folder."""
+"""Where our own code is on this machine: the bundle, and its code's hash."""
 
 from __future__ import annotations
 
@@ -20,18 +20,6 @@ def code_hash() -> str:
             digest.update(str(file.relative_to(ROOT)).encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def state_folder(wanted: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder for what outlives a process: bases, plans, cards, personal state.
-
-    Parameters
-    ----------
-    wanted : path, optional
-        What the node or the run says; else ``$BOUQUET_HOME``, else ``~/.bouquet``.
-    """
-    chosen = str(wanted or "") or os.environ.get("BOUQUET_HOME") or ""
-    return Path(chosen) if chosen else Path.home() / ".bouquet"
 
 
 def enter_bundle() -> None:

@@ -1,4 +1,4 @@
-"""Files that are written to a temporary name, flushed and renamed; and tables that grow."""
+"""Files: written to a temporary name, flushed and renamed; tables that grow; where they lie."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from models.schema import NamedArrays
+
+
+def state_folder(wanted: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder for what outlives a process: bases, plans, cards, personal state.
+
+    Parameters
+    ----------
+    wanted : path, optional
+        What the node or the run says; else ``$BOUQUET_HOME``, else ``~/.bouquet``.
+    """
+    chosen = str(wanted or "") or os.environ.get("BOUQUET_HOME") or ""
+    return Path(chosen) if chosen else Path.home() / ".bouquet"
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

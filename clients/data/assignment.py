@@ -19,6 +19,9 @@ from models.randomness import derive_generator, derive_seed
 if TYPE_CHECKING:
     from flwr_datasets.partitioner import Partitioner
 
+    from clients.data.examples import Table
+    from clients.data.spec import DataSpec
+
 _LOG = logging.getLogger(__name__)
 _UNSAFE = re.compile(r"[^\w.-]+")
 FEWEST_ROWS = 2
@@ -27,7 +30,7 @@ FEWEST_ROWS = 2
 def assign_rows(
     name: str,
     args: Mapping[str, object],
-    labels: NDArray[np.integer],
+    codes: NDArray[np.generic],
     num_clients: int,
     seed: int,
 ) -> dict[str, Rows]:
@@ -39,8 +42,8 @@ def assign_rows(
         A partition other than ``natural-id`` and ``folders``, checked by `validate_partition`.
     args : mapping
         Its arguments.
-    labels : array of int, shape (rows,)
-        Label code of each row.
+    codes : array, shape (rows,)
+        What the rows are divided by: the code of each one's label or cluster, or its length.
     num_clients : int
         Number of clients, at least 1.
     seed : int
@@ -59,7 +62,7 @@ def assign_rows(
     """
     import datasets
 
-    rows = len(labels)
+    rows = len(codes)
     where = f"partition '{name}' of {rows} rows over {num_clients} clients"
     if num_clients < 1 or num_clients * FEWEST_ROWS > rows:
         raise DataError(
@@ -70,10 +73,12 @@ def assign_rows(
     # Several partitioners cut consecutive rows, and files are often sorted.
     order = derive_generator(seed, "partition-order").permutation(rows)
     # Labels that held-out rows took away would leave gaps that partitioners take for classes.
-    _, codes = np.unique(labels[order], return_inverse=True)
+    by = codes[order]
+    if name not in ("length", "embeddings"):
+        _, by = np.unique(by, return_inverse=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        partitioner.dataset = datasets.Dataset.from_dict({"row": order, "label": codes})
+        partitioner.dataset = datasets.Dataset.from_dict({"row": order, "by": by})
         try:
             parts = [
                 np.sort(
@@ -92,6 +97,19 @@ def assign_rows(
         _LOG.warning("%s leaves %d rows to no client", where, rows - used)
     refuse_small(assigned, f"partition '{name}'", _advice(name))
     return assigned
+
+
+def divided_by(table: Table, spec: DataSpec) -> NDArray[np.generic]:
+    """Return what the rows of a table are divided by, shape (rows,): label, length or cluster."""
+    if spec.partition == "length":
+        from clients.data.embeddings.features import lengths
+
+        return lengths(table)
+    if spec.partition == "embeddings":
+        from clients.data.embeddings.clusters import cluster_codes
+
+        return cluster_codes(table, spec.arguments, derive_seed(spec.partition_seed, "clusters"))
+    return table.label_codes
 
 
 def assign_by_value(values: NDArray[np.str_], args: Mapping[str, object]) -> dict[str, Rows]:
@@ -168,7 +186,7 @@ def _partitioner(name: str, args: Mapping[str, Any], clients: int, seed: int) ->
         case "dirichlet":
             return library.DirichletPartitioner(
                 clients,
-                "label",
+                "by",
                 alpha=float(args.get("alpha", 0.3)),
                 min_partition_size=args.get("min-size", FEWEST_ROWS),
                 self_balancing=args.get("balanced", False),
@@ -177,7 +195,7 @@ def _partitioner(name: str, args: Mapping[str, Any], clients: int, seed: int) ->
         case "pathological":
             return library.PathologicalPartitioner(
                 clients,
-                "label",
+                "by",
                 args.get("classes-per-client", 2),
                 class_assignment_mode="first-deterministic",
                 seed=seed,
@@ -186,7 +204,21 @@ def _partitioner(name: str, args: Mapping[str, Any], clients: int, seed: int) ->
             size = args.get("shard-size")
             count = args.get("shards-per-client", 2 if size is None else None)
             return library.ShardPartitioner(
-                clients, "label", count, size, keep_incomplete_shard=count is None, seed=seed
+                clients, "by", count, size, keep_incomplete_shard=count is None, seed=seed
+            )
+        case "length":
+            return library.ContinuousPartitioner(
+                clients, "by", float(args.get("strictness", 1.0)), seed=seed
+            )
+        case "embeddings":
+            from clients.data.embeddings.partitioner import EmbeddingPartitioner
+
+            return EmbeddingPartitioner(
+                clients,
+                "by",
+                alpha=float(args.get("alpha", 1.0)),
+                min_partition_size=args.get("min-size", FEWEST_ROWS),
+                seed=seed,
             )
         case "linear":
             return library.LinearPartitioner(clients)
@@ -200,6 +232,8 @@ def _partitioner(name: str, args: Mapping[str, Any], clients: int, seed: int) ->
 def _advice(name: str) -> str:
     return {
         "dirichlet": "Raise alpha, or lower num-clients or min-size",
+        "embeddings": "Raise alpha, or lower num-clients, clusters or min-size",
+        "length": "Choose another partition, or set strictness = 0",
         "pathological": "Lower num-clients or classes-per-client",
         "shards": "Lower num-clients, shards-per-client or shard-size",
         "natural-id": "Set min-size in partition-args to leave such values out",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clients.data.assignment import assign_by_value, assign_rows
+from clients.data.assignment import assign_by_value, assign_rows, divided_by
 from clients.data.columns import Columns, require_column
 from clients.data.drift import Drift, make_drift, validate_drift
 from clients.data.examples import ClientData, Examples, counts_by_label
@@ -169,7 +169,7 @@ def _load(spec: DataSpec, identities: tuple[str, ...]) -> Federation:
         values = read_groups(table.dataset, column, owner)[rows]
         assigned = assign_by_value(values, spec.arguments)
     else:
-        codes = table.label_codes[rows]
+        codes = divided_by(table, spec)[rows]
         assigned = assign_rows(
             spec.partition, spec.arguments, codes, spec.num_clients, spec.partition_seed
         )

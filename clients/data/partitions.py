@@ -128,6 +128,24 @@ PARTITIONS: Mapping[str, PartitionKind] = MappingProxyType(
                 ),
             },
         ),
+        "length": PartitionKind(
+            "texts of like length go to one client",
+            {
+                "strictness": Argument(
+                    "number", "1 = sorted by length, 0 = at random (1)", minimum=0, maximum=1
+                )
+            },
+        ),
+        "embeddings": PartitionKind(
+            "clusters of rows that are about the same are spread by a Dirichlet draw",
+            {
+                "alpha": Argument("number", "concentration; small = very different (1)", above=0),
+                "clusters": Argument("integer", "clusters of k-means (10)", minimum=2),
+                "min-size": _MIN_SIZE,
+                "model": Argument("text", "frozen base whose features are clustered"),
+                "column": Argument("text", "column of embeddings, instead of a model"),
+            },
+        ),
         "linear": PartitionKind("client k gets a share of rows proportional to k"),
         "square": PartitionKind("client k gets a share of rows proportional to k squared"),
         "exponential": PartitionKind("client k gets a share of rows proportional to exp(k)"),
@@ -187,6 +205,10 @@ def validate_partition(name: str, args: Mapping[str, object]) -> list[str]:
                 f"partition-args: '{name}' needs {key}, the {argument.help}; "
                 f"for instance {key} = 'client'"
             )
+    if name == "embeddings" and "model" in args and "column" in args:
+        errors.append(
+            "partition-args: model and column both say where embeddings come from; drop one"
+        )
     if "h" in args and args.get("shift") != "label-swap":
         errors.append(
             "partition-args: h is the share that shift = 'label-swap' swaps; add that shift, or "

@@ -20,6 +20,8 @@ from clients.data import PARTITIONS, validate_partition
         ("exponential", {"shift": "label-permutation", "groups": 9}),
         ("iid", {"shift": "label-swap"}),
         ("iid", {"shift": "label-swap", "h": 0}),
+        ("length", {"strictness": 0.5}),
+        ("embeddings", {"alpha": 0.1, "clusters": 5, "min-size": 9, "model": "owner/name"}),
     ],
 )
 def test_right_arguments_have_no_errors(name: str, args: dict[str, object]) -> None:
@@ -36,6 +38,8 @@ def test_right_arguments_have_no_errors(name: str, args: dict[str, object]) -> N
             "'alhpa' is no argument of 'dirichlet': did you mean 'alpha'",
         ),
         ("iid", {"alpha": 0.3}, "'alpha' is no argument of 'iid'"),
+        ("length", {"strictness": 2}, "allowed: a number from 0 to 1"),
+        ("embeddings", {"model": "m", "column": "c"}, "both say where embeddings come from"),
         ("dirichlet", {"alpha": 0}, "alpha = 0 is not allowed; allowed: a number above 0"),
         ("dirichlet", {"alpha": "0.3"}, "alpha = '0.3' is not allowed; allowed: a number above 0"),
         ("dirichlet", {"alpha": True}, "alpha = True"),

@@ -1,0 +1,1 @@
+"""Dividing rows by what they are about: embeddings, their clusters, and a Dirichlet draw."""
