@@ -19,7 +19,7 @@ from clients.data import (
     public_share,
 )
 from clients.plan import Plan, Recipe
-from models.bases.variants import TINY_VIT, Variant
+from models.bases.variants import TINY_TABLE, TINY_VIT, Variant
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError, ModelError
 from models.tasks import Kind
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from models.adapted import AdaptedModel
 
 Pairs = tuple[tuple[str, object], ...]
+_EMBEDDED_KINDS = {"image": TINY_VIT, "table": TINY_TABLE}
+_TEXTS = "a text model: model='pkg:PACKAGE/PATH', an absolute folder or a Hugging Face name"
+_SUITS = {
+    "image": f"name a model of images, such as model='{TINY_VIT}'",
+    "text": f"name {_TEXTS}",
+    "table": f"take model='{TINY_TABLE}'; if one column holds texts, name it in text-column, and "
+    + _TEXTS,
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ def data_spec(settings: Settings) -> DataSpec:
         image_column=settings.image_column,
         label_column=settings.label_column,
         group_columns=settings.group_columns,
+        table_columns=settings.table_columns,
         partition=settings.partition,
         partition_args=_pairs(settings.partition_args),
         num_clients=settings.num_clients,
@@ -75,7 +84,7 @@ def data_spec(settings: Settings) -> DataSpec:
 def _embedded(settings: Settings) -> bool:
     """Say whether some client's base is pretrained here, on public data."""
     models = (settings.model, *settings.variants)
-    return any(Variant.parse(model).model == TINY_VIT for model in models)
+    return any(Variant.parse(model).embedded for model in models)
 
 
 def recipe(settings: Settings) -> Recipe:
@@ -104,8 +113,8 @@ def find_bases(
 ) -> tuple[Base, tuple[Base, ...]]:
     """Find the run's base model, and those that some clients have instead; see `find_base`."""
     public = None
-    if settings.variants and kind == "image" and _embedded(settings):
-        public = _public_images(settings, own_data)
+    if settings.variants and kind in _EMBEDDED_KINDS and _embedded(settings):
+        public = _public(settings, kind, own_data)
     own, *others = (
         find_base(settings, kind, bases, own_data, public, model)
         for model in (settings.model, *dict.fromkeys(settings.variants))
@@ -143,54 +152,35 @@ def find_base(
     """
     model = model or settings.model
     variant = Variant.parse(model)
-    if variant.model != TINY_VIT:
+    if not variant.embedded:
         folder = resolve_checkpoint(model, bases)
         if folder is None:
             raise ModelError(f"model '{model}' is not on this machine")
         return Base(model, folder, fingerprint(folder, bases), False)
-    if kind != "image":
-        raise ModelError(
-            f"model '{model}' takes images, and the clients' data are {kind}; name a text model: "
-            "model='pkg:PACKAGE/PATH', an absolute folder or a Hugging Face name"
-        )
-    folder = _pretrain(settings, bases, public or _public_images(settings, own_data), variant)
+    if _EMBEDDED_KINDS.get(kind) != variant.model:
+        raise ModelError(f"model '{model}' is not for the clients' data, {kind}; {_SUITS[kind]}")
+    from clients.pretraining import pretrain
+
+    public = public or _public(settings, kind, own_data)
+    folder = pretrain(variant, public, settings.partition_seed, bases)
     return Base(model, folder, folder.name, True)
 
 
-def _public_images(settings: Settings, own_data: bool) -> Examples:
+def _public(settings: Settings, kind: str, own_data: bool) -> Examples:
+    """Return the public examples that an embedded base is pretrained on."""
     spec = data_spec(settings)
     given = public_share(settings.public_data) is None and settings.public_data
     public = load_public(spec) if given or not own_data else None
+    if public is None and kind == "table":
+        raise ModelError(
+            f"model '{settings.model}' is pretrained on public rows with the clients' columns, and "
+            "nodes have data of their own: set public-data to the absolute path of such rows, or "
+            "model to the folder of a base that was pretrained before"
+        )
     if public is None:
         # Nodes with data of their own leave the server without any: the embedded digits do.
         public = load_federation(DataSpec(partition="iid", partition_args=())).pooled().train
     return public
-
-
-def _pretrain(settings: Settings, bases: Path, public: Examples, variant: Variant) -> Path:
-    import torch
-
-    from clients.preparation import ImagePreparation
-    from models.bases.tiny_vit import IMAGE_SIZE, image_processor, pretrained
-
-    first = public.inputs([0])[0]
-    channels = 1 if first.mode in ("1", "L", "I", "I;16", "F") else 3
-    preparation = ImagePreparation(image_processor(), channels, IMAGE_SIZE)
-    labels = order_labels(public.label_counts())
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the same bits whatever the number of cores
-    try:
-        return pretrained(
-            preparation.normalised(public),
-            public.label_ids(labels),
-            tuple(labels),
-            settings.partition_seed,
-            bases,
-            width=variant.width,
-            depth=variant.depth,
-        )
-    finally:
-        torch.set_num_threads(before)
 
 
 def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) -> AdaptedModel:

@@ -19,7 +19,7 @@ from models.errors import ClientError, ModelError
 from models.prototypes.projection import projected
 from models.randomness import derive_seed
 from models.schema import NamedArrays
-from models.tasks import load_base
+from models.tasks import TASKS, load_base
 
 
 def choose_device(wanted: str) -> str:
@@ -44,14 +44,14 @@ def assemble(
     feature_dim: int = 0,
 ) -> AdaptedModel:
     """Load a base from its folder and put an adapter on it; server and clients both do this."""
-    if kind not in ("image", "text"):
+    if kind not in TASKS:
         raise ModelError(f"no model is known for data of kind '{kind}'")
-    loaded = load_base(folder, kind, labels, derive_seed(seed, "head"))  # type: ignore[arg-type]
+    loaded = load_base(folder, kind, labels, derive_seed(seed, "head"))
     if feature_dim:
         loaded = projected(loaded, len(labels), feature_dim, derive_seed(seed, "projection"))
     return AdaptedModel(
         loaded,
-        kind,  # type: ignore[arg-type]
+        kind,
         make_adapter(adapter, adapter_args),
         {
             "kind": adapter,

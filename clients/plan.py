@@ -13,6 +13,7 @@ from typing import Literal
 from clients.data.spec import DataSpec
 from models.errors import nearest
 from models.schema import Schema
+from models.tasks import Kind
 
 Scalar = str | int | float | bool
 
@@ -112,7 +113,7 @@ class Plan:
     Attributes
     ----------
     data : DataSpec
-    kind : {"image", "text"}
+    kind : {"image", "text", "table"}
     labels : tuple of str
         In the order of the model's outputs.
     model : str
@@ -141,7 +142,7 @@ class Plan:
     """
 
     data: DataSpec
-    kind: Literal["image", "text"]
+    kind: Kind
     labels: tuple[str, ...]
     model: str
     model_args: tuple[tuple[str, object], ...]

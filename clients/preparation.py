@@ -14,6 +14,7 @@ import torch
 
 from clients.data import Examples
 from clients.data.examples import Table
+from models.bases.table_encoding import TableEncoding
 from models.errors import ConfigurationError, ModelError, nearest
 from models.tasks import Kind, read_config
 
@@ -217,6 +218,33 @@ class TextPreparation(Preparation):
         return TextInputs(encoded, self._tokenizer)
 
 
+class TableInputs(Inputs):
+    """Tokens of rows, one for each column."""
+
+    def __init__(self, tokens: npt.NDArray[np.int64]) -> None:
+        self._tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
+        return {"input_ids": torch.from_numpy(self._tokens[rows]).to(device)}
+
+    def joined(self, other: Inputs) -> TableInputs:
+        assert isinstance(other, TableInputs)
+        return TableInputs(np.concatenate([self._tokens, other._tokens]))
+
+
+class TablePreparation(Preparation):
+    """The encoding that a base for tables brings."""
+
+    def __init__(self, encoding: TableEncoding) -> None:
+        self._encoding = encoding
+
+    def inputs(self, examples: Examples) -> TableInputs:
+        return TableInputs(self._encoding.tokens(examples.cells(self._encoding.names)))
+
+
 MODEL_ARGS = {
     "max-length": "longest text in tokens; longer ones are cut (default 128)",
     "feature-dim": "length of the features, by a trained layer before the head; 0 = the model's",
@@ -250,7 +278,7 @@ def make_preparation(folder: Path, kind: Kind, options: Mapping[str, object]) ->
     Parameters
     ----------
     folder : Path
-    kind : {"image", "text"}
+    kind : {"image", "text", "table"}
     options : mapping
         Of `MODEL_ARGS`.
     """
@@ -259,6 +287,8 @@ def make_preparation(folder: Path, kind: Kind, options: Mapping[str, object]) ->
         raise ConfigurationError([f"model-args: {error}" for error in errors])
     if kind == "image":
         return ImagePreparation.of(folder)
+    if kind == "table":
+        return TablePreparation(TableEncoding.of(folder))
     return TextPreparation(folder, int(str(options.get("max-length", 128))))
 
 

@@ -29,7 +29,7 @@ class AdaptedModel:
     ----------
     base : LoadedBase
         Frozen base; its fresh modules (the head) are trained whole and travel.
-    kind : {"image", "text"}
+    kind : {"image", "text", "table"}
     adapter : Adapter
     facts : mapping
         Further facts for the schema, such as the base's fingerprint.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.bases.depth import bounds, layer_count, read_header, write_cut
-from models.bases.variants import TINY_VIT, Variant
+from models.bases.variants import EMBEDDED, Variant
 from models.errors import ModelError
 from models.files import write_json, write_text
 
@@ -46,9 +46,9 @@ def resolve_checkpoint(model: str, bases: Path, wanted: str = "") -> Path | None
     Parameters
     ----------
     model : str
-        ``tiny-vit`` (which has no place but `bases`), ``pkg:PACKAGE/PATH`` (weights inside an
-        installed package), an absolute folder, or a Hugging Face name; ``@depth=N`` behind it
-        takes the first N layers.
+        An embedded base, such as ``tiny-vit`` (which has no place but `bases`),
+        ``pkg:PACKAGE/PATH`` (weights inside an installed package), an absolute folder, or a
+        Hugging Face name; ``@depth=N`` behind it takes the first N layers.
     bases : Path
         Where shipped and pretrained bases are kept, one folder a fingerprint.
     wanted : str, optional
@@ -67,7 +67,7 @@ def resolve_checkpoint(model: str, bases: Path, wanted: str = "") -> Path | None
     if wanted and (bases / wanted / "config.json").is_file():
         return bases / wanted
     variant = Variant.parse(model)
-    if variant.model == TINY_VIT:
+    if variant.embedded:
         return None
     folder = _named_folder(variant.model)
     return _cut(folder, variant, bases) if variant.depth else folder
@@ -112,8 +112,8 @@ def _hub_folder(model: str) -> Path:
         except Exception as error:
             raise ModelError(
                 f"model '{model}' is neither in the local Hugging Face cache nor reachable "
-                f"({type(error).__name__}). Known without network: '{TINY_VIT}', an absolute "
-                "folder, or 'pkg:PACKAGE/PATH' for weights inside an installed package"
+                f"({type(error).__name__}). Known without network: {', '.join(EMBEDDED)}, an "
+                "absolute folder, or 'pkg:PACKAGE/PATH' for weights inside an installed package"
             ) from None
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from models.errors import ModelError
 
-Kind = Literal["image", "text"]
+Kind = Literal["image", "text", "table"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Task:
 TASKS: dict[Kind, Task] = {
     "image": Task("AutoModelForImageClassification", "pixel_values", None),
     "text": Task("AutoModelForSequenceClassification", "input_ids", "SEQ_CLS"),
+    "table": Task("AutoModelForSequenceClassification", "input_ids", "SEQ_CLS"),
 }
 
 

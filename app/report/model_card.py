@@ -59,6 +59,31 @@ inputs = tokenizer("Your text here.", truncation=True, return_tensors="pt")
 with torch.inference_mode():
     print(labels[model(**inputs).logits.argmax(-1).item()])
 """
+_TABLE = """import torch
+from fedbouquet.table import TableEncoding
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+adapter = {adapter}  # this folder
+base = {base}
+labels = {labels}
+
+model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels))
+model = PeftModel.from_pretrained(model, adapter).eval()
+encoding = TableEncoding.of(base)
+
+row = dict.fromkeys(encoding.names)  # fill in what is known of each column
+tokens = encoding.tokens({{name: [value] for name, value in row.items()}})
+inputs = {{"input_ids": torch.from_numpy(tokens)}}
+with torch.inference_mode():
+    print(labels[model(**inputs).logits.argmax(-1).item()])
+"""
+_CODE = {"image": _IMAGE, "text": _TEXT, "table": _TABLE}
+_TASKS = {
+    "image": "image-classification",
+    "text": "text-classification",
+    "table": "tabular-classification",
+}
 
 
 def model_card(facts: Mapping[str, object]) -> str:
@@ -67,8 +92,9 @@ def model_card(facts: Mapping[str, object]) -> str:
     Parameters
     ----------
     facts : mapping of str to object
-        ``method``, ``dataset``, ``kind`` (``"image"`` or ``"text"``), ``model``, ``labels`` (names
-        in the order of the model's outputs), ``num_clients``, ``rounds``, ``scores`` (numbers
+        ``method``, ``dataset``, ``kind`` (``"image"``, ``"text"`` or ``"table"``), ``model``,
+        ``labels`` (names in the order of the model's outputs), ``num_clients``, ``rounds``,
+        ``scores`` (numbers
         under their names in ``metrics.jsonl``; None is left out), ``base_path`` (relative to the
         adapter's folder, ``"../base"``, or whatever ``model`` was), ``seed`` and ``groups`` (names
         in order, of an adapter that wants to know a sample's group).
@@ -108,7 +134,7 @@ def model_card(facts: Mapping[str, object]) -> str:
 def _front_matter(facts: Mapping[str, object], known: list[tuple[str, str, float]]) -> str:
     """Write YAML whose strings are all JSON, which YAML reads alike and nothing breaks out of."""
     model = _text(facts, "model")
-    task = "image-classification" if _text(facts, "kind") == "image" else "text-classification"
+    task = _TASKS[_text(facts, "kind") or "text"]
     hub = bool(_HUB_NAME.match(model)) and _text(facts, "base_path") in ("", model)
     tags = ["peft", "federated-learning", "flower", "bouquet"]
     tags += [method] if (method := _text(facts, "method")) else []
@@ -156,7 +182,7 @@ def _training(facts: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def _code(facts: Mapping[str, object]) -> str:
     base = _text(facts, "base_path") or _text(facts, "model")
-    template = _IMAGE if _text(facts, "kind") == "image" else _TEXT
+    template = _CODE[_text(facts, "kind") or "text"]
     written = _literal(base)
     first = ""
     if base.startswith("pkg:"):

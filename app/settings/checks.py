@@ -219,6 +219,18 @@ def _data(settings: Settings) -> list[Finding]:
                 f"text-column is given too ('{settings.text_column}'); a model reads one of them",
             )
         )
+    if settings.table_columns and (settings.text_column or settings.image_column):
+        other = "text-column" if settings.text_column else "image-column"
+        findings.append(
+            (("table-columns", other), f"{other} is given too; a model reads either of them")
+        )
+    if settings.label_column and settings.label_column in settings.table_columns:
+        findings.append(
+            (
+                ("table-columns", "label-column"),
+                f"'{settings.label_column}' is the label column, which a model is to find",
+            )
+        )
     if settings.label_column and settings.label_column in settings.group_columns:
         findings.append(
             (

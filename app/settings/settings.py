@@ -32,7 +32,7 @@ from app.settings.values import (
     ShipModel,
     render_names,
 )
-from models.bases.variants import TINY_VIT, Variant
+from models.bases.variants import Variant
 from models.errors import ConfigurationError
 
 FlatValue = str | int | float | bool
@@ -81,10 +81,14 @@ class Settings(BaseModel):
     seed: int = _key(42, "The seed of everything random.", ge=0)
     partition_seed: int = _key(-1, "The seed of the partition; -1 takes seed.", ge=-1)
     dataset: Dataset = _key(
-        "digits", "digits, a Hugging Face name, or the absolute path of a folder or file."
+        "digits",
+        "digits, breast-cancer, a Hugging Face name, or the absolute path of a folder or file.",
     )
     text_column: str = _key("", "Column of the texts; empty finds it.")
     image_column: str = _key("", "Column of the images; empty finds it.")
+    table_columns: Names = _key(
+        "", "Columns of a table that the model reads; empty takes all but label and groups."
+    )
     label_column: str = _key("", "Column of the labels; empty finds it.")
     group_columns: Names = _key("", "Columns whose groups are reported apart, between commas.")
     partition: NotEmpty = _key("dirichlet", "How the data are split over clients.")
@@ -94,7 +98,8 @@ class Settings(BaseModel):
     test_fraction: float = _key(0.2, "Share of a client's rows kept for its test.", gt=0, lt=1)
     model: Model = _key(
         "tiny-vit",
-        "tiny-vit, a Hugging Face name, an absolute path, or pkg:PACKAGE/PATH; @depth=N cuts it.",
+        "tiny-vit, tiny-table, a Hugging Face name, an absolute path, or pkg:PACKAGE/PATH; "
+        "@depth=N cuts it.",
     )
     model_args: Arguments = _key("", "Options of the model.")
     adapter: NotEmpty = _key("lora", "Kind of adapter.")
@@ -151,7 +156,7 @@ class Settings(BaseModel):
         "float32", "Type of the numbers that travel."
     )
     ship_model: ShipModel = _key(
-        "auto", "Send the base model to nodes that lack it; auto does for tiny-vit."
+        "auto", "Send the base model to nodes that lack it; auto: an embedded one."
     )
     labels: Names = _key("", "All label names in order, between commas; empty finds them.")
     server_data_path: AbsoluteText = _key("", "Absolute path of the server's own test data.")
@@ -197,8 +202,8 @@ class Settings(BaseModel):
 
     def ships(self, model: str) -> bool:
         """Whether nodes that lack this base model are sent it."""
-        embedded = Variant.parse(model).model == TINY_VIT
-        return self.ship_model == "on" or (self.ship_model == "auto" and embedded)
+        auto = self.ship_model == "auto" and Variant.parse(model).embedded
+        return self.ship_model == "on" or auto
 
     @property
     def counts_clients(self) -> bool:

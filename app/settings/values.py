@@ -103,7 +103,8 @@ def _dataset(value: str) -> str:
     if _looks_relative(value) or value.count("/") > 1:
         raise ValueError(
             f"a local folder or file {WORKING_DIRECTORY}; "
-            "else 'digits' or a Hugging Face name such as 'ag_news' or 'owner/name'"
+            "else 'digits', 'breast-cancer' or a Hugging Face name such as 'ag_news' or "
+            "'owner/name'"
         )
     return value
 
@@ -126,7 +127,7 @@ def _check_model(value: str) -> None:
     elif _looks_relative(value) or value.count("/") > 1:
         raise ValueError(
             f"a local folder {WORKING_DIRECTORY}; "
-            "else 'tiny-vit', a Hugging Face name, or pkg:PACKAGE/PATH"
+            "else 'tiny-vit', 'tiny-table', a Hugging Face name, or pkg:PACKAGE/PATH"
         )
 
 

@@ -26,7 +26,7 @@ def describe_client(data: ClientData) -> dict[str, object]:
     dict
         ``client``, ``examples``, ``test_examples``, ``labels`` (names present, in order),
         ``label_counts`` (over both parts), ``groups`` (values present, by column), ``kind``
-        (``"text"`` or ``"image"``) and ``concept`` (int or None).
+        (``"text"``, ``"image"`` or ``"table"``) and ``concept`` (int or None).
     """
     counts = counts_by_label(data)
     groups: dict[str, list[str]] = {}

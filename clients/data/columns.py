@@ -1,4 +1,4 @@
-"""Which column is the input, which the label: named by the person, else detected."""
+"""Which columns are the input, which is the label: named by the person, else detected."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _LABEL_NAMES = ("label", "labels", "target", "class", "intent")
 _IMAGE_NAMES = ("image", "img")
 _TEXT_NAMES = ("text", "sentence", "content")
+_NUMBERS = ("int", "uint", "float")
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,31 @@ class Columns:
 
     Attributes
     ----------
-    kind : {"text", "image"}
+    kind : {"text", "image", "table"}
         What the input is.
-    input, label : str
-        Column names.
+    inputs : tuple of str
+        Names of the columns that the model reads: one, of a table at least one.
+    label : str
+        Name of the labels' column.
     groups : tuple of str
         Columns by which results are also reported.
     """
 
-    kind: Literal["text", "image"]
-    input: str
+    kind: Literal["text", "image", "table"]
+    inputs: tuple[str, ...]
     label: str
     groups: tuple[str, ...]
+
+    @property
+    def input(self) -> str:
+        """The column of the texts or images."""
+        return self.inputs[0]
+
+    def __str__(self) -> str:
+        """Return what the input is, for messages."""
+        names = ", ".join(f"'{name}'" for name in self.inputs[:3])
+        more = f", ... ({len(self.inputs)})" if len(self.inputs) > 3 else ""
+        return f"{self.kind} in column{'s' if len(self.inputs) > 1 else ''} {names}{more}"
 
 
 def find_columns(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> Columns:
@@ -60,6 +74,7 @@ def find_columns(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> Colum
         (spec.image_column, "image-column"),
         (spec.label_column, "label-column"),
         *((group, "group-columns") for group in spec.group_columns),
+        *((column, "table-columns") for column in spec.table_columns),
     ):
         if name:
             require_column(dataset, name, setting, owner)
@@ -69,6 +84,8 @@ def find_columns(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> Colum
             f"'{spec.image_column}' are both set; set the one that is the model's input"
         )
     label = spec.label_column or _detect_label(dataset, spec, owner)
+    if spec.table_columns:
+        return _table(features, spec, spec.table_columns, label, owner)
     image = spec.image_column
     if not image and not spec.text_column:
         image = _detect_image(features, label)
@@ -78,20 +95,43 @@ def find_columns(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> Colum
                 f"{owner}: image-column = '{image}' holds {_described(features[image])}, not "
                 "images; save the column as images, or set text-column if it is text"
             )
-        return Columns("image", image, label, spec.group_columns)
+        return Columns("image", (image,), label, spec.group_columns)
     text = spec.text_column or _first(features, label, _TEXT_NAMES, _is_text)
     if not text:
-        raise DataError(
-            f"{owner}: no input column found; looked for an image column and for "
-            f"{', '.join(_TEXT_NAMES)}. Columns there: {', '.join(features)}. "
-            "Set text-column or image-column"
-        )
+        # A column that says whose row it is would tell the clients apart, not their examples.
+        apart = {label, *spec.group_columns, str(spec.arguments.get("column", ""))}
+        rest = tuple(name for name in features if name not in apart and _is_cell(features[name]))
+        return _table(features, spec, rest, label, owner)
     if not _is_text(features[text]):
         raise DataError(
             f"{owner}: text-column = '{text}' holds {_described(features[text])}, not text; "
             "choose a column of text"
         )
-    return Columns("text", text, label, spec.group_columns)
+    return Columns("text", (text,), label, spec.group_columns)
+
+
+def _table(
+    features: datasets.Features,
+    spec: DataSpec,
+    names: tuple[str, ...],
+    label: str,
+    owner: str,
+) -> Columns:
+    """Return the columns of a table, whose cells are numbers or names."""
+    if not names:
+        raise DataError(
+            f"{owner}: no input column found; looked for an image column, for "
+            f"{', '.join(_TEXT_NAMES)}, and for numbers and names beside label and groups. "
+            f"Columns there: {', '.join(features)}. Set text-column, image-column or table-columns"
+        )
+    for name in names:
+        if name == label or not _is_cell(features[name]):
+            held = "the label" if name == label else _described(features[name])
+            raise DataError(
+                f"{owner}: column '{name}' (table-columns) holds {held}; choose columns of "
+                "numbers, names or booleans beside the label"
+            )
+    return Columns("table", names, label, spec.group_columns)
 
 
 def require_column(dataset: datasets.Dataset, name: str, setting: str, owner: str) -> None:
@@ -116,6 +156,14 @@ def is_image(feature: object) -> bool:
 
 def _is_text(feature: object) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string", "string_view")
+
+
+def _is_cell(feature: object) -> bool:
+    import datasets
+
+    kind = str(getattr(feature, "dtype", ""))
+    plain = isinstance(feature, datasets.Value | datasets.ClassLabel)
+    return plain and (_is_text(feature) or kind == "bool" or kind.startswith(_NUMBERS))
 
 
 def _detect_label(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> str:

@@ -108,6 +108,24 @@ class Examples:
             return [rotated(image, self.rotation, self.angle) for image in values]
         return values
 
+    def cells(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return columns of a table, a value for each of these rows.
+
+        Raises
+        ------
+        DataError
+            The table lacks one of them; names owner and column.
+        """
+        for name in names:
+            if name not in self.table.dataset.column_names:
+                raise DataError(
+                    f"{self.owner}: no column '{name}', which the base model reads; "
+                    f"{nearest(name, self.table.dataset.column_names)}. Add it, empty where it is "
+                    "not known, or pretrain a base without it: table-columns"
+                )
+        rows = self.table.dataset.select_columns(list(names))[self.indices.tolist()]
+        return {name: rows[name] for name in names}
+
     def label_names_of_rows(self) -> list[str]:
         """Return the label name of each row."""
         names, codes = self._seen()

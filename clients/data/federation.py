@@ -192,8 +192,7 @@ def _finish(
     for part in parts:
         if part.columns.kind != first.kind:
             raise DataError(
-                f"{part.owner}: column '{part.columns.input}' holds {part.columns.kind}, but "
-                f"{parts[0].owner} has {first.kind} in column '{first.input}'; all data of a run "
+                f"{part.owner}: {part.columns}, but {parts[0].owner}: {first}; all data of a run "
                 "must be of one kind"
             )
         if spec.labels:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.data.columns import Columns
 from clients.data.examples import ClientData, Examples, Table, rotated
 from clients.data.holdout import Rows
 from clients.data.labels import order_labels
@@ -59,18 +60,12 @@ def _concatenated(parts: Sequence[Examples]) -> tuple[Table, list[Examples]]:
         np.asarray([position[label] for label in table.label_names], np.int32)[table.label_codes]
         for table in tables
     ]
-    inputs = [
-        table.dataset.select_columns([table.columns.input]).rename_columns(
-            {table.columns.input: columns.input}
-        )
-        for table in tables
-    ]
+    inputs = [_inputs(table, columns) for table in tables]
     try:
         joined = datasets.concatenate_datasets(inputs)
     except ValueError as error:
         raise DataError(
-            f"the clients' data cannot be pooled: column '{columns.input}' differs in "
-            f"type between them ({error})"
+            f"the clients' data cannot be pooled: {columns} differs in type between them ({error})"
         ) from error
     all_codes = np.concatenate(codes)
     joined = joined.add_column(columns.label, np.asarray(names, dtype=object)[all_codes].tolist())
@@ -88,6 +83,29 @@ def _concatenated(parts: Sequence[Examples]) -> tuple[Table, list[Examples]]:
         replace(part, table=whole, indices=part.indices + offsets[id(part.table)]) for part in parts
     ]
     return whole, moved
+
+
+def _inputs(table: Table, columns: Columns) -> datasets.Dataset:
+    """Return a table's inputs under the names that another table has for them."""
+    import datasets
+
+    if columns.kind != "table":
+        own = table.columns.input
+        return table.dataset.select_columns([own]).rename_columns({own: columns.input})
+    lacking = [name for name in columns.inputs if name not in table.dataset.column_names]
+    if lacking:
+        raise DataError(
+            f"the clients' data cannot be pooled: some have no column '{lacking[0]}'; name those "
+            "that all have in table-columns"
+        )
+    chosen = table.dataset.select_columns(list(columns.inputs))
+    # One missing cell turns a CSV column of integers into floats.
+    wide = {
+        name: datasets.Value("float64") if "int" in str(feature.dtype) else feature
+        for name, feature in chosen.features.items()
+        if not isinstance(feature, datasets.ClassLabel)
+    }
+    return chosen.cast(datasets.Features({**chosen.features, **wide}))
 
 
 def _as_seen(table: Table, views: Sequence[Examples]) -> Table:

@@ -1,4 +1,4 @@
-"""Opening data: the embedded digits, local files and the Hugging Face hub become tables."""
+"""Opening data: embedded sets, local files and the Hugging Face hub become tables."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from clients.data.columns import find_columns
+from clients.data.embedded import EMBEDDED
 from clients.data.examples import Table
 from clients.data.labels import read_groups, read_labels
 from clients.data.sources import Split, absolute_path, files_identity, find_splits
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
-_DIGITS_MAXIMUM = 16
-_PARITIES, _INKS = ("even", "odd"), ("light", "medium", "heavy")
 
 
 def read_dataset(spec: DataSpec) -> dict[str, datasets.Dataset]:
@@ -40,8 +39,8 @@ def read_dataset(spec: DataSpec) -> dict[str, datasets.Dataset]:
         If the name is none, the path relative, or the hub cannot be reached.
     """
     name = spec.dataset
-    if name == "digits":
-        return {"train": _digits()}
+    if name in EMBEDDED:
+        return {"train": _named(EMBEDDED[name](), name)}
     if Path(name).is_absolute():
         return read_path(absolute_path(name, "the data set", "dataset"), f"data set '{name}'")
     if not _HUB_NAME.fullmatch(name) or name.startswith(".") or Path(name).exists():
@@ -92,10 +91,11 @@ def make_table(
         _LOG.warning("%s: no column '%s' (group-columns): its groups are unknown", owner, column)
     known = tuple(c for c in spec.group_columns if c not in unknown)
     columns = find_columns(dataset, replace(spec, group_columns=known), owner)
-    key = f"{dataset._fingerprint}:{split}:{columns.input}"
+    key = f"{dataset._fingerprint}:{split}:{','.join(columns.inputs)}"
     if columns.kind == "image" and not isinstance(dataset.features[columns.input], datasets.Image):
         dataset = dataset.cast_column(columns.input, datasets.Image())
-    empty = dataset.data.column(columns.input).null_count
+    # A table's empty cell is a value of its own; an empty text or image is none.
+    empty = dataset.data.column(columns.input).null_count if columns.kind != "table" else 0
     if empty:
         raise DataError(
             f"{owner}: column '{columns.input}' is empty in {empty} of {len(dataset)} rows; "
@@ -108,35 +108,6 @@ def make_table(
         for column in spec.group_columns
     }
     return Table(dataset, columns, key, codes, names, groups)
-
-
-def _digits() -> datasets.Dataset:
-    """Return scikit-learn's 1,797 digits as 8x8 grey images.
-
-    Beside its label each has a parity (even, odd) and an ink: the third of all digits that it falls
-    into by its mean grey, for runs that need a binary task or groups and have no other data.
-    """
-    import datasets
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    grey = np.rint(pixels.reshape(-1, 8, 8) * (255 / _DIGITS_MAXIMUM)).astype(np.uint8)
-    features = datasets.Features(
-        image=datasets.Image(),
-        label=datasets.ClassLabel(names=[str(digit) for digit in range(10)]),
-        parity=datasets.Value("string"),
-        ink=datasets.Value("string"),
-    )
-    amount = pixels.mean(axis=1)
-    thirds = np.searchsorted(np.quantile(amount, [1 / 3, 2 / 3]), amount)
-    columns = {
-        "image": [Image.fromarray(image) for image in grey],
-        "label": labels.tolist(),
-        "parity": [_PARITIES[label % 2] for label in labels],
-        "ink": [_INKS[third] for third in thirds],
-    }
-    return _named(datasets.Dataset.from_dict(columns, features=features), "digits")
 
 
 def _files(split: Split, owner: str) -> datasets.Dataset:

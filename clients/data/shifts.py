@@ -99,8 +99,8 @@ def concepts(
     if shift == "rotation":
         if columns.kind != "image":
             raise DataError(
-                f"partition-args: shift = 'rotation' turns images, but the input column "
-                f"'{columns.input}' holds text; use shift = 'label-permutation'"
+                f"partition-args: shift = 'rotation' turns images, but the data hold {columns}; "
+                "use shift = 'label-permutation'"
             )
         return tuple(Concept(number, rotation=number) for number in range(groups))
     orders = label_permutations(label_names, groups, seed, "partition-args", "groups")

@@ -54,9 +54,8 @@ def load_site(spec: DataSpec, data_path: str | Path, client_id: str) -> ClientDa
         test = make_table(splits[held_out], spec, owner, held_out, own=True)
         if test.columns.kind != train.columns.kind:
             raise DataError(
-                f"{owner}: the train split holds {train.columns.kind} in column "
-                f"'{train.columns.input}', the {held_out} split {test.columns.kind} in column "
-                f"'{test.columns.input}'; both splits need the same columns"
+                f"{owner}: the train split holds {train.columns}, the {held_out} split "
+                f"{test.columns}; both splits need the same columns"
             )
         data = ClientData(client_id, whole(train, owner), whole(test, owner))
     if spec.labels:

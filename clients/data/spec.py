@@ -28,6 +28,9 @@ class DataSpec:
         Column names; empty means detected.
     group_columns : tuple of str
         Columns by which results are also reported.
+    table_columns : tuple of str
+        Columns that a model of tables reads; empty means all but label and groups where there is
+        neither text nor image.
     partition : str
         One of `clients.data.PARTITIONS`.
     partition_args : tuple of (str, object)
@@ -69,6 +72,7 @@ class DataSpec:
     labels: tuple[str, ...] = ()
     drift: str = "none"
     drift_args: PartitionArgs = ()
+    table_columns: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -101,7 +105,7 @@ class DataSpec:
                     f"the data settings have an unknown key '{key}': "
                     f"{nearest(key, known)}; both sides need the same version"
                 )
-        for key in ("group_columns", "labels"):
+        for key in ("group_columns", "labels", "table_columns"):
             if key in values:
                 values[key] = tuple(values[key])
         for key in ("partition_args", "drift_args"):

@@ -9,7 +9,6 @@ fingerprint of what it was trained on.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.checkpoint import fingerprint, install_folder
+from models.bases.pretraining import fit, kept
+from models.bases.variants import TINY_VIT
 from models.files import write_json
 from models.randomness import derive_generator, derive_seed
 
@@ -80,22 +80,12 @@ def pretrained(
     sizes = (width or WIDTH, depth or DEPTH)
     other = sizes if sizes != (WIDTH, DEPTH) else ()
     recipe.update(repr((labels, seed, steps, _RECIPE, torch.__version__, *other)).encode())
-    note = bases / f"tiny-vit-{recipe.hexdigest()[:16]}.txt"
-    if note.is_file():
-        known = bases / note.read_text().strip()
-        if (known / "config.json").is_file():
-            return known
-    fresh = bases / f".tiny-vit.{os.getpid()}"
-    fresh.mkdir(parents=True, exist_ok=True)
-    model = _train(pixels, targets, labels, seed, steps, *sizes)
-    model.save_pretrained(fresh)
-    write_json(fresh / "preprocessor_config.json", image_processor())
-    found = fingerprint(fresh)
-    install_folder(fresh, bases / found)
-    temporary = note.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(found)
-    temporary.replace(note)
-    return bases / found
+
+    def save(folder: Path) -> None:
+        _train(pixels, targets, labels, seed, steps, *sizes).save_pretrained(folder)
+        write_json(folder / "preprocessor_config.json", image_processor())
+
+    return kept(TINY_VIT, recipe.hexdigest(), bases, save)
 
 
 def _train(
@@ -127,16 +117,5 @@ def _train(
     torch.manual_seed(derive_seed(seed, "tiny-vit", "weights"))
     model: Any = ViTForImageClassification(config)
     order = derive_generator(seed, "tiny-vit", "batches")
-    rate = 2e-3
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
-    x, y = torch.from_numpy(pixels), torch.from_numpy(targets)
-    model.train()
-    for _ in range(steps):
-        rows = torch.from_numpy(order.integers(0, len(y), size=min(64, len(y))))
-        optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(pixel_values=x[rows]).logits, y[rows])
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-    return model.eval()
+    x = torch.from_numpy(pixels)
+    return fit(model, lambda rows: {"pixel_values": x[rows]}, targets, order, steps)

@@ -1,7 +1,7 @@
 """Variants of a base model: ``tiny-vit@width=32,depth=2``, or ``pkg:NAME/model@depth=3``.
 
 A variant is written as the model's name and, after ``@``, what differs: ``depth`` keeps the first
-layers of the same weights, ``width`` is for the embedded model, which is pretrained at that size.
+layers of the same weights, ``width`` is for the embedded models, which are pretrained at that size.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from models.errors import ModelError
 
-TINY_VIT = "tiny-vit"
+TINY_VIT, TINY_TABLE = "tiny-vit", "tiny-table"
+EMBEDDED = (TINY_VIT, TINY_TABLE)
 _OPTIONS = re.compile(r"[\w-]+=[^,=/]*(,[\w-]+=[^,=/]*)*")
 _HEADS = 4
 
@@ -52,19 +53,25 @@ class Variant:
             if key not in ("width", "depth") or key in given:
                 raise ModelError(
                     f"model '{text}': '{option}' is not understood; after '@' come width=N "
-                    "(tiny-vit only) and depth=N, each once"
+                    f"({' and '.join(EMBEDDED)} only) and depth=N, each once"
                 )
             if not value.isdecimal() or not 1 <= int(value) <= 4096:
                 raise ModelError(f"model '{text}': {key} is a whole number from 1 to 4096")
             given[key] = int(value)
         found = cls(name, **given)
-        if found.width and name != TINY_VIT:
+        if found.width and not found.embedded:
             raise ModelError(
-                f"model '{text}': only {TINY_VIT} comes in other widths; depth=N cuts any model"
+                f"model '{text}': only {' and '.join(EMBEDDED)} come in other widths; depth=N cuts "
+                "any model"
             )
         if found.width % _HEADS:
             raise ModelError(f"model '{text}': width is a multiple of {_HEADS}, the heads")
         return found
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the model is pretrained here, on public data."""
+        return self.model in EMBEDDED
 
     def __str__(self) -> str:
         """Return the variant as it is written in settings."""

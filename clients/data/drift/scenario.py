@@ -232,7 +232,7 @@ def make_drift(
     spec : DataSpec
     labels : tuple of str
         All labels, in the order of the model's outputs.
-    kind : {"image", "text"}
+    kind : {"image", "text", "table"}
         Of the data.
     clients : tuple of str
         As `Drift`; folders of a simulation drift as the nodes that they stand for.
