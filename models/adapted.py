@@ -69,6 +69,8 @@ class AdaptedModel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.module: Any = get_peft_model(base.module, config).to(device)
+        # PEFT's wrapper says it is in training while the base in it still is not.
+        self.module.eval()
         self._config = config
         if adapter.takes_groups:
             from models.fairlora.tuner import accept_groups

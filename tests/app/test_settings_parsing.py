@@ -56,13 +56,13 @@ def errors_of(config: dict[str, object]) -> list[str]:
         (
             "dataset",
             "data/x.csv",
-            f"\"data/x.csv\": a local folder or file {RELATIVE}; else 'digits' or a Hugging Face "
+            f"\"data/x.csv\": a local folder or file {RELATIVE}; else 'digits', 'breast-cancer' or a Hugging Face "
             "name such as 'ag_news' or 'owner/name'",
         ),
         (
             "model",
             "./vit",
-            f"\"./vit\": a local folder {RELATIVE}; else 'tiny-vit', a Hugging Face name, "
+            f"\"./vit\": a local folder {RELATIVE}; else 'tiny-vit', 'tiny-table', a Hugging Face name, "
             "or pkg:PACKAGE/PATH",
         ),
         (
@@ -184,6 +184,13 @@ def test_quorum_above_clients_per_round() -> None:
         "quorum = 6: more than the 5 clients asked in a round (clients-per-round), "
         "so no round could count; at most 5"
     ]
+
+
+def test_what_a_table_may_not_read() -> None:
+    both = errors_of({"table-columns": "a,b", "text-column": "t"})
+    assert both == ['table-columns = "a,b": text-column is given too; a model reads either of them']
+    label = errors_of({"table-columns": "a,b", "label-column": "b"})
+    assert label == ["table-columns = \"a,b\": 'b' is the label column, which a model is to find"]
 
 
 def test_text_and_image_column() -> None:

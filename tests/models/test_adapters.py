@@ -61,6 +61,8 @@ def test_text_heads_and_adapters_travel_and_load(bert_folder: Path, tmp_path: Pa
     base = load_base(bert_folder, "text", ("bad", "good"), 5)
     assert base.fresh == ("classifier",)
     model = AdaptedModel(base, "text", make_adapter("lora", {}), {}, 1)
+    # Else the first client of a process would train without dropout, and those after it with.
+    assert not any(part.training for part in model.module.modules())
     model.load(np.random.default_rng(0).normal(size=model.schema.size).astype(np.float32))
     write_adapter(tmp_path, model.arrays(), model.peft_config("x"), "card")
     plain = AutoModelForSequenceClassification.from_pretrained(bert_folder, num_labels=2)

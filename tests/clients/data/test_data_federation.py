@@ -144,7 +144,7 @@ def test_folders_are_as_on_real_nodes(write: Write, make_texts: Write) -> None:
 def test_folders_of_two_kinds(write: Write, make_texts: Write, image_folder: Write) -> None:
     write("all/a/rows.csv", make_texts(10, ["x"]))
     path = image_folder("all/b", {"x": 4}).parent
-    with pytest.raises(DataError, match=r"client 'b': column 'image' holds image, but client 'a'"):
+    with pytest.raises(DataError, match=r"client 'b': image in column 'image', but client 'a'"):
         load_federation(DataSpec(dataset=str(path), partition="folders", partition_args=()))
 
 
@@ -234,7 +234,5 @@ def test_real_text() -> None:
     assert federation.label_names == ("Business", "Sci/Tech", "Sports", "World")
     assert len(federation.server_test or []) == 1600
     assert federation.columns.kind == "text"
-    with pytest.raises(DataError, match=r"adult' *: no input column found"):
-        load_federation(DataSpec(dataset=str(SHARED / "adult")))
     with pytest.raises(DataError, match=r"shakespeare': no label column found"):
         load_federation(DataSpec(dataset=str(SHARED / "shakespeare")))

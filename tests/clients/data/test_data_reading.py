@@ -71,7 +71,7 @@ def test_identity_follows_the_files(tmp_path: Path) -> None:
 def test_formats(write: Write, make_texts: Write, suffix: str) -> None:
     path = write(f"rows.{suffix}", make_texts(6, ["no", "yes"]))
     table = make_table(read_path(path, "x")["train"], DataSpec(), "x", "train")
-    assert table.columns == Columns("text", "text", "label", ())
+    assert table.columns == Columns("text", ("text",), "label", ())
     assert table.label_names == ("no", "yes")
     assert table.label_codes.tolist() == [0, 1] * 3
     assert table.dataset[5]["text"] == "sentence 5"
@@ -127,7 +127,7 @@ def test_broken_and_empty_files(tmp_path: Path, write: Write) -> None:
 def test_image_folder(image_folder: Write) -> None:
     path = image_folder("pictures", {"cat": 2, "dog": 3})
     table = make_table(read_path(path, "x")["train"], DataSpec(), "x", "train")
-    assert table.columns == Columns("image", "image", "label", ())
+    assert table.columns == Columns("image", ("image",), "label", ())
     assert table.label_names == ("cat", "dog")
     assert table.label_codes.tolist() == [0, 0, 1, 1, 1]
     assert np.asarray(table.dataset[4]["image"]).tolist() == [[4] * 4] * 4
@@ -249,6 +249,11 @@ NUMBER = datasets.Value("int64")
             {"group_columns": ("a",)},
             ("text", "text", "b"),
         ),
+        (
+            {"age": NUMBER, "when": datasets.Sequence(TEXT), "label": CLASS},
+            {},
+            ("table", "age", "label"),
+        ),
     ],
 )
 def test_columns(
@@ -279,9 +284,9 @@ def test_columns(
         ),
         ({"text": TEXT, "a": CLASS, "b": CLASS}, {}, "several could be it: a, b.*Set label-column"),
         (
-            {"age": NUMBER, "label": CLASS},
+            {"label": CLASS},
             {},
-            "client 'a': no input column.*Set text-column or image",
+            "client 'a': no input column.*Set text-column, image-column or table-columns",
         ),
         ({"age": NUMBER, "label": CLASS}, {"text_column": "age"}, "holds int64, not text"),
         ({"text": TEXT, "label": CLASS}, {"image_column": "text"}, "holds string, not images"),

@@ -108,8 +108,8 @@ def test_an_unknown_label_is_named_as_its_client_sees_it() -> None:
 
 
 def test_rotation_wants_images_and_permutation_enough_labels() -> None:
-    text = Columns("text", "text", "label", ())
-    with pytest.raises(DataError, match=r"column 'text' holds text"):
+    text = Columns("text", ("text",), "label", ())
+    with pytest.raises(DataError, match=r"the data hold text in column 'text'"):
         concepts({"shift": "rotation"}, text, ("a", "b"), 0)
     with pytest.raises(DataError, match=r"2 labels have fewer than 4 permutations"):
         concepts({"shift": "label-permutation"}, text, ("a", "b"), 0)

@@ -27,6 +27,7 @@ from models.errors import ModelError
     [
         ("tiny-vit", Variant("tiny-vit")),
         ("tiny-vit@width=32", Variant("tiny-vit", 32)),
+        ("tiny-table@width=16", Variant("tiny-table", 16)),
         ("tiny-vit@depth=2,width=96", Variant("tiny-vit", 96, 2)),
         ("pkg:some_model/model@depth=3", Variant("pkg:some_model/model", 0, 3)),
         ("/data/me@home/model", Variant("/data/me@home/model")),
@@ -46,7 +47,7 @@ def test_what_differs_is_read_and_written(text: str, found: Variant) -> None:
         ("tiny-vit@depth=0", "from 1 to 4096"),
         ("tiny-vit@depth=two", "from 1 to 4096"),
         ("tiny-vit@width=30", "multiple of 4"),
-        ("/data/model@width=32", "only tiny-vit comes in other widths"),
+        ("/data/model@width=32", "only tiny-vit and tiny-table come in other widths"),
     ],
 )
 def test_what_is_not_understood_is_named(text: str, says: str) -> None:
