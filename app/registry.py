@@ -1,20 +1,21 @@
 """The registry: every method by name, built in or from an installed package.
 
-A method is a server half and, where it has one, the local objective that belongs to it; the two
-are registered together, so they cannot drift apart. Packages name theirs in the entry-point group
-``fedbouquet.methods``; each entry point loads to a `Method`.
+A method is a server half and what it brings for clients, registered together, so that they cannot
+drift apart. Packages name theirs in the entry-point group ``fedbouquet.methods``; each entry point
+loads to a `Method`.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from app.plugins import Broken, Method, Package, Plugins, read_plugins
+from app.plugins.packages import entry_points
 from clients.data import validate_partition
 from clients.objectives import OBJECTIVES, Objective
-from clients.trainers import TRAINERS, Trainer
+from clients.trainers import TRAINERS
 from models.adapters import ADAPTERS, adapter_errors, option_errors
 from models.errors import ConfigurationError, nearest
 from strategies.asynchronous.afa import AFA, AFACS
@@ -66,36 +67,6 @@ from strategies.stale.fedau import FedAU
 from strategies.stale.fedstale import FedStale
 from strategies.stale.fedvarp import FedVARP
 from strategies.stale.mifa import Mifa
-
-GROUP = "fedbouquet.methods"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method: its two halves under one name.
-
-    Attributes
-    ----------
-    name : str
-        As written in ``strategy``.
-    strategy : type of Strategy
-    paper : str
-        Where it comes from.
-    objective : str
-        Name of the local objective that belongs to it; empty leaves it to the settings.
-    objectives : mapping of str to type of Objective
-        Objectives that the method brings along.
-    trainers : mapping of str to type of Trainer
-        Client halves that the method brings along; its server half names them in each message.
-    """
-
-    name: str
-    strategy: type[Strategy]
-    paper: str
-    objective: str = ""
-    objectives: Mapping[str, type[Objective]] | None = None
-    trainers: Mapping[str, type[Trainer]] | None = None
-
 
 _MCMAHAN = "McMahan et al., AISTATS 2017, https://arxiv.org/abs/1602.05629"
 _LI = "Li et al., IEEE TMI 2025, https://arxiv.org/abs/2508.00873"
@@ -170,35 +141,68 @@ class Registry:
         methods: Iterable[Method] = BUILT_IN,
         entry_points: Iterable[importlib.metadata.EntryPoint] = (),
     ) -> None:
-        self._methods = {method.name: method for method in methods}
-        self.broken: dict[str, str] = {}
-        for point in entry_points:
-            try:
-                found = point.load()
-            except Exception as error:  # a plug-in may fail in any way; the rest must work
-                self.broken[point.name] = f"{type(error).__name__}: {error}"
-                continue
-            if not isinstance(found, Method):
-                self.broken[point.name] = f"is a {type(found).__name__}, not a Method"
-            elif found.name in self._methods:
-                self.broken[point.name] = f"the name '{found.name}' is taken"
-            else:
-                self._methods[found.name] = found
-        self._objectives = dict(OBJECTIVES)
-        self._trainers = dict(TRAINERS)
-        for method in self._methods.values():
-            self._objectives.update(method.objectives or {})
-            self._trainers.update(method.trainers or {})
+        self._known = Plugins({}, dict(OBJECTIVES), dict(TRAINERS))
+        for method in methods:
+            self._known.add(method)
+        read_plugins(self._known, entry_points)
 
     def __getitem__(self, name: str) -> Method:
-        if name not in self._methods:
-            raise ConfigurationError(f"strategy = '{name}': {nearest(name, self._methods)}")
-        return self._methods[name]
+        if name not in self._known.methods:
+            raise ConfigurationError(f"strategy: {self.missing_method(name)}")
+        return self._known.methods[name]
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """All methods by name, built in first; some may have only a client half."""
+        return self._known.methods
+
+    @property
+    def objectives(self) -> Mapping[str, type[Objective]]:
+        """All objectives by name."""
+        return self._known.objectives
+
+    @property
+    def broken(self) -> Sequence[Broken]:
+        """Methods of installed packages that cannot be used, and why."""
+        return self._known.broken
+
+    def package(self, name: str) -> Package | None:
+        """Return the package that brings a method; None for those built in."""
+        return self._known.packages.get(name)
+
+    def packages_for(self, methods: Iterable[str], objective: str = "") -> dict[str, str]:
+        """Return the packages that every node needs, as versions by name.
+
+        Parameters
+        ----------
+        methods : iterable of str
+            Those of the composition.
+        objective : str
+            The local objective, where the settings name one.
+        """
+        wanted = {self._known.packages.get(name) for name in methods}
+        for name, package in self._known.packages.items():
+            if objective in self._known.methods[name].objectives:
+                wanted.add(package)
+        return {package.name: package.version for package in wanted if package is not None}
+
+    def server_half(self, name: str) -> type[Strategy]:
+        """Return a method's server half.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such method, or it has none.
+        """
+        half = self[name].strategy
+        if half is None:
+            raise ConfigurationError(f"strategy: {self.missing_method(name)}")
+        return half
 
     def install_client_halves(self) -> None:
         """Make the client halves of installed packages known to this process's clients."""
-        OBJECTIVES.update(self._objectives)
-        TRAINERS.update(self._trainers)
+        OBJECTIVES.update(self._known.objectives)
+        TRAINERS.update(self._known.trainers)
 
     def compose(
         self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
@@ -211,10 +215,10 @@ class Registry:
             An impossible pair.
         """
         *outer, last = names
-        innermost = self[last].strategy
+        innermost = self.server_half(last)
         strategy = innermost(**options.get(last, {}))
         for name in reversed(outer):
-            wrapper = self[name].strategy
+            wrapper = self.server_half(name)
             if not issubclass(wrapper, Wrapper):
                 raise ConfigurationError(f"strategy: '{name}' does not wrap another method")
             strategy = wrapper(strategy, **options.get(name, {}))
@@ -225,19 +229,31 @@ class Registry:
 
     def method_names(self) -> Collection[str]:
         """Names usable in ``strategy``."""
-        return self._methods.keys()
+        return [name for name, m in self._known.methods.items() if m.strategy is not None]
+
+    def missing_method(self, name: str) -> str:
+        """Say why a name cannot be used in ``strategy``."""
+        if name in self._known.methods:
+            halves = self[name]
+            brought = [f"objective='{o}'" for o in halves.objectives]
+            hint = f"; use {' or '.join(brought)}" if brought else ""
+            return f"'{name}' has no server half{hint}"
+        for broken in self.broken:
+            if broken.name == name:
+                return str(broken)
+        return f"no method '{name}'; {nearest(name, self.method_names())}"
 
     def mixing(self) -> list[str]:
         """Names of the methods for clients whose base models differ."""
-        return [name for name, method in self._methods.items() if _mixes(method.strategy)]
+        return [name for name in self.method_names() if _mixes(self.server_half(name))]
 
     def is_wrapper(self, name: str) -> bool:
         """Say whether a method wraps another one."""
-        return self[name].strategy.wraps
+        return self.server_half(name).wraps
 
     def option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check a method's options."""
-        return option_errors(self[name].strategy.Options, options)
+        return option_errors(self.server_half(name).Options, options)
 
     def objective_of(self, names: tuple[str, ...]) -> str:
         """Return the local objective that belongs to the outermost method that has one."""
@@ -256,11 +272,11 @@ class Registry:
 
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
-        return self._objectives.keys()
+        return self._known.objectives.keys()
 
     def objective_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check an objective's options."""
-        return option_errors(self._objectives[name], options)
+        return option_errors(self._known.objectives[name], options)
 
     def adapter_names(self) -> Collection[str]:
         """Names usable in ``adapter``."""
@@ -292,4 +308,4 @@ def _mixes(strategy: type[Strategy]) -> bool:
 @functools.cache
 def registry() -> Registry:
     """Return the registry of this process, plug-ins included."""
-    return Registry(BUILT_IN, importlib.metadata.entry_points(group=GROUP))
+    return Registry(BUILT_IN, entry_points())

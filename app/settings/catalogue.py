@@ -15,6 +15,9 @@ class MethodCatalogue(Protocol):
     def method_names(self) -> Collection[str]:
         """Names usable in ``strategy``."""
 
+    def missing_method(self, name: str) -> str:
+        """Say why a name cannot be used in ``strategy``."""
+
     def is_wrapper(self, name: str) -> bool:
         """Say whether a method wraps another one."""
 

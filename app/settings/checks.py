@@ -63,7 +63,7 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
 def _strategy(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
     known = set(catalogue.method_names())
     names = settings.methods
-    lines = [f"no method '{name}'; {nearest(name, known)}" for name in names if name not in known]
+    lines = [catalogue.missing_method(name) for name in names if name not in known]
     lines += [
         f"'{name}' does not wrap another method, so it can only stand last"
         for name in names[:-1]

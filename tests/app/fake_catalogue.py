@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from clients.data import validate_partition
+from models.errors import nearest
 from strategies.participation import participation_names, participation_option_errors
 
 _OPTIONS = {
@@ -20,6 +21,9 @@ class FakeCatalogue:
 
     def method_names(self) -> Collection[str]:
         return list(_OPTIONS)
+
+    def missing_method(self, name: str) -> str:
+        return f"no method '{name}'; {nearest(name, self.method_names())}"
 
     def is_wrapper(self, name: str) -> bool:
         return name in ("fedopt", "fedstale")

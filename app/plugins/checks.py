@@ -1,0 +1,111 @@
+"""What is wrong with a method that a package brings, in words for its author."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from app.plugins.method import Method
+from clients.objectives import Objective
+from clients.trainers import Trainer
+from strategies.base import Options, Strategy
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def form_error(found: object) -> str:
+    """Say why what an entry point gave cannot be a method; empty if it can."""
+    if not isinstance(found, Method):
+        return f"gives {_kind(found)}, not a Method"
+    if not isinstance(found.name, str) or not _NAME.fullmatch(found.name):
+        return f"its name {found.name!r} is not of lower-case letters, digits and single hyphens"
+    if found.strategy is None and not found.objectives and not found.trainers:
+        return "has no half: neither a strategy nor an objective nor a trainer"
+    errors = [*_texts(found), *_server_half(found.strategy)]
+    errors += _classes("objectives", found.objectives, Objective)
+    errors += _classes("trainers", found.trainers, Trainer)
+    return "; ".join(errors or _preset(found.preset))
+
+
+def missing_half(
+    method: Method, objectives: Mapping[str, object], trainers: Mapping[str, object]
+) -> str:
+    """Say which client half that a method names is nowhere; empty if all are there.
+
+    Parameters
+    ----------
+    method : Method
+    objectives, trainers : mapping by name
+        All that are known.
+    """
+    for word, name, known in (
+        ("objective", method.objective, objectives),
+        ("trainer", method.trainer, trainers),
+    ):
+        if name and name not in known:
+            return (
+                f"its client half is missing: it names the {word} '{name}', which neither it nor "
+                f"anybody else brings; put it into '{word}s'"
+            )
+    return ""
+
+
+def _texts(method: Method) -> list[str]:
+    texts = {"paper": method.paper, "objective": method.objective, "trainer": method.trainer}
+    return [
+        f"{name} is {_kind(text)}, not a text"
+        for name, text in texts.items()
+        if not isinstance(text, str)
+    ]
+
+
+def _server_half(half: object) -> list[str]:
+    if half is None:
+        return []
+    if not isinstance(half, type) or not issubclass(half, Strategy):
+        return [f"its server half is {_kind(half)}, not a subclass of Strategy"]
+    return _options(half.__name__, half.Options)
+
+
+def _options(owner: str, options: object) -> list[str]:
+    if not isinstance(options, type) or not issubclass(options, Options):
+        return [f"{owner}.Options is {_kind(options)}, not a subclass of Options"]
+    return _without_default(owner, options)
+
+
+def _classes(word: str, given: object, base: type[BaseModel]) -> list[str]:
+    if not isinstance(given, Mapping):
+        return [f"{word} is {_kind(given)}, not a mapping of names to classes"]
+    errors = []
+    for name, half in given.items():
+        if not isinstance(half, type) or not issubclass(half, base):
+            errors.append(f"{word}: '{name}' is {_kind(half)}, not a subclass of {base.__name__}")
+        else:
+            errors += _without_default(half.__name__, half)
+    return errors
+
+
+def _without_default(owner: str, options: type[BaseModel]) -> list[str]:
+    return [
+        f"option '{name.replace('_', '-')}' of {owner} has no default"
+        for name, option in options.model_fields.items()
+        if option.is_required()
+    ]
+
+
+def _preset(preset: object) -> list[str]:
+    if not isinstance(preset, Mapping):
+        return [f"preset is {_kind(preset)}, not a mapping of settings"]
+    return [
+        f"preset: {key!r} is {_kind(value)}, not a text, number or true/false"
+        for key, value in preset.items()
+        if not isinstance(value, str | int | float | bool)
+    ]
+
+
+def _kind(found: object) -> str:
+    if isinstance(found, type):
+        return f"the class {found.__name__}"
+    return f"a {type(found).__name__}"

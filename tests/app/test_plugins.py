@@ -1,0 +1,177 @@
+"""Methods of installed packages: what a good one brings, and what becomes of each broken kind."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.registry import BUILT_IN, Registry
+from app.settings import parse_run_config
+from models.errors import ConfigurationError
+
+GOOD = """
+from typing import Annotated
+
+from pydantic import Field
+
+from fedbouquet import CrossEntropy, FedAvg, Method, Options, Trainer
+
+
+class NovaOptions(Options):
+    rho: Annotated[float, Field(ge=0, lt=1, description="momentum")] = 0.0
+
+
+class Nova(FedAvg):
+    Options = NovaOptions
+
+
+class Loss(CrossEntropy):
+    pass
+
+
+METHOD = Method("nova", Nova, "paper", "nova-loss", {"nova-loss": Loss}, {"nova": Trainer}, "nova")
+"""
+CLIENTS_ONLY = """
+from fedbouquet import CrossEntropy, Method
+
+
+class Gentle(CrossEntropy):
+    pass
+
+
+METHOD = Method("gentle", None, "paper", objectives={"gentle": Gentle})
+"""
+START = "from fedbouquet import CrossEntropy, FedAvg, FedProx, Method, Options, Trainer\n"
+BROKEN = {
+    "absent-import": ("import no_such_module", "No module named 'no_such_module'"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "no-attribute": ("OTHER = 1", "has no attribute 'METHOD'"),
+    "not-a-method": (START + "METHOD = FedAvg", "gives the class FedAvg, not a Method"),
+    "bad-name": (START + "METHOD = Method('My Method', FedAvg, '')", "'My Method' is not of"),
+    "taken": (START + "METHOD = Method('fedavg', FedAvg, '')", "'fedavg' is taken by a built-in"),
+    "taken-objective": (
+        START + "METHOD = Method('a', FedAvg, '', objectives={'fedprox': FedProx})",
+        "objective 'fedprox' is taken by a built-in objective",
+    ),
+    "taken-trainer": (
+        START + "METHOD = Method('a', FedAvg, '', trainers={'plain': Trainer})",
+        "trainer 'plain' is taken by a built-in trainer",
+    ),
+    "function-half": (
+        START + "METHOD = Method('a', lambda: None, '')",
+        "its server half is a function, not a subclass of Strategy",
+    ),
+    "client-half-first": (
+        START + "METHOD = Method('a', Trainer, '')",
+        "its server half is the class Trainer, not a subclass of Strategy",
+    ),
+    "instance": (
+        START + "METHOD = Method('a', None, '', objectives={'b': CrossEntropy()})",
+        "objectives: 'b' is a CrossEntropy, not a subclass of Objective",
+    ),
+    "no-half": (START + "METHOD = Method('a', None, '')", "has no half"),
+    "missing-objective": (
+        START + "METHOD = Method('a', FedAvg, '', objective='b')",
+        "its client half is missing: it names the objective 'b'",
+    ),
+    "missing-trainer": (
+        START + "METHOD = Method('a', FedAvg, '', trainer='b')",
+        "its client half is missing: it names the trainer 'b'",
+    ),
+    "no-default": (
+        START
+        + "class A(FedAvg):\n    class Options(Options):\n        rate: float\n"
+        + "METHOD = Method('a', A, '')",
+        "option 'rate' of A has no default",
+    ),
+    "strange-preset": (
+        START + "METHOD = Method('a', FedAvg, '', preset={'seed': [1]})",
+        "preset: 'seed' is a list",
+    ),
+}
+
+
+class Packages:
+    """Makes modules that can be imported, and the entry points of the packages around them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.points: list[importlib.metadata.EntryPoint] = []
+
+    def add(self, method: str, source: str, package: str = "") -> None:
+        name = package or f"plugin-{method}"
+        module = f"plugin_for_test_{name.replace('-', '_')}"
+        (self.folder / f"{module}.py").write_text(source)
+        info = self.folder / f"{module}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(
+            f"[fedbouquet.methods]\n{method} = {module}:METHOD\n"
+        )
+        self.points += importlib.metadata.Distribution.at(info).entry_points
+
+    def registry(self) -> Registry:
+        return Registry(BUILT_IN, self.points)
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packages]:
+    monkeypatch.syspath_prepend(tmp_path)
+    yield Packages(tmp_path)
+    for name in [m for m in sys.modules if m.startswith("plugin_for_test_")]:
+        del sys.modules[name]
+
+
+def test_a_package_adds_both_halves_and_their_options(packages: Packages) -> None:
+    packages.add("nova", GOOD)
+    found = packages.registry()
+    assert found.broken == []
+    assert str(found.package("nova")) == "plugin-nova 1.2"
+    assert found.package("fedavg") is None
+    chosen = parse_run_config({"strategy": "fedopt > nova", "strategy-args": "nova.rho=0.5"}, found)
+    strategy = found.compose(chosen.methods, chosen.method_options)
+    assert strategy.inner.options.model_dump() == {"rho": 0.5}  # type: ignore[attr-defined]
+    assert found.objective_of(chosen.methods) == "nova-loss"
+    assert found.packages_for(("fedopt", "nova")) == {"plugin-nova": "1.2"}
+    assert found.packages_for(("fedopt", "fedavg")) == {}
+    with pytest.raises(ConfigurationError, match="rho = 1.5"):
+        parse_run_config({"strategy": "nova", "strategy-args": "rho=1.5"}, found)
+
+
+def test_a_package_with_a_client_half_alone(packages: Packages) -> None:
+    packages.add("gentle", CLIENTS_ONLY)
+    found = packages.registry()
+    assert parse_run_config({"objective": "gentle"}, found).objective == "gentle"
+    assert found.packages_for(("fedavg",), "gentle") == {"plugin-gentle": "1.2"}
+    with pytest.raises(ConfigurationError, match=r"no server half; use objective='gentle'"):
+        parse_run_config({"strategy": "gentle"}, found)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_named_and_the_rest_works(packages: Packages, name: str) -> None:
+    source, reason = BROKEN[name]
+    packages.add("nova", GOOD)
+    packages.add(name, source)
+    found = packages.registry()
+    (broken,) = found.broken
+    assert str(broken).startswith(f"method '{name}' of plugin-{name} 1.2 cannot be used: ")
+    assert reason in broken.reason
+    assert {*found.method_names()} == {m.name for m in BUILT_IN} | {"nova"}
+    assert found.objectives.keys() - {"nova-loss"} == Registry().objectives.keys()
+    with pytest.raises(ConfigurationError) as error:
+        parse_run_config({"strategy": name}, found)
+    assert reason in str(error.value)
+
+
+def test_of_two_packages_with_one_name_the_second_is_named_and_left_out(packages: Packages) -> None:
+    packages.add("nova", GOOD, "b-package")
+    packages.add("nova", GOOD, "a-package")
+    found = packages.registry()
+    assert str(found.package("nova")) == "a-package 1.2"
+    (broken,) = found.broken
+    assert broken.package.name == "b-package"
+    assert "taken by the package a-package 1.2" in broken.reason
