@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -143,11 +144,15 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     state = state_folder(settings.state_dir)
     bases = state / "bases"
     spec = data_spec(settings)
+    plugins = registry().packages_for(settings.methods, settings.objective)
+    told = {
+        "data": spec.to_json(),
+        "model": settings.model,
+        "state-dir": str(state),
+        "plugins": json.dumps(plugins),
+    }
     registrar = Registrar(
-        grid,
-        {"data": spec.to_json(), "model": settings.model, "state-dir": str(state)},
-        code_hash(),
-        timeout=settings.node_wait_timeout,
+        grid, told, code_hash(), timeout=settings.node_wait_timeout, plugins=plugins
     )
     registrar.gather(max(settings.quorum, settings.clients_per_round, 1))
     kind = _one_kind(registrar.kinds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from logging import INFO
+from logging import INFO, WARNING
 from pathlib import Path
 
 from flwr.serverapp import Grid
@@ -45,6 +45,8 @@ def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
         # Off the main thread, where simulation runs us, Flower's exit handlers are the way.
         add_exit_handler(directory.stopped, run_before_force_exit=True)
         try:
+            for broken in registry().broken:
+                log(WARNING, "%s", broken)
             with connected(grid):
                 _run(grid, settings, directory)
         except BaseException as error:

@@ -9,10 +9,11 @@ import contextlib
 import importlib.metadata
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from app.places import code_hash
+from app.plugins.packages import installed
 from clients.data.spec import DataSpec
 from models.errors import BouquetError, DataError, ModelError
 from models.files import state_folder, write_text
@@ -59,14 +60,16 @@ def greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
     node : mapping
         The node's configuration.
     told : mapping
-        ``data`` (a DataSpec as JSON), ``model``, ``state-dir``.
+        ``data`` (a DataSpec as JSON), ``model``, ``state-dir``, ``plugins`` (versions by package,
+        as JSON, of what the run's methods need).
 
     Returns
     -------
     dict
         ``clients`` (a card each), ``base`` (fingerprint, or None where it would have to be
         shipped), ``shipped`` (bases here), ``workers``, ``persistent``, ``pools``, ``code``,
-        ``versions``; or ``error``.
+        ``versions``, ``plugins`` (versions of packages with methods), ``broken-plugins`` (reasons);
+        or ``error``.
     """
     try:
         return _greet(node, told)
@@ -109,6 +112,8 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
     if own_model(node):
         cards = [{**card, "variant": own_model(node)} for card in cards]
     workers, persistent = _workers(node)
+    plugins = installed()
+    wanted = dict(json.loads(told.get("plugins", "{}"))).keys() & plugins.keys()
     return {
         "clients": cards,
         "base": base,
@@ -118,7 +123,17 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         "pools": not site,
         "code": code_hash(),
         "versions": {name: _version(name) for name in ("flwr", "torch", "transformers", "peft")},
+        "plugins": plugins,
+        "broken-plugins": _broken(wanted) if wanted else {},
     }
+
+
+def _broken(packages: Collection[str]) -> dict[str, str]:
+    """Return why methods of packages cannot be used here, by package."""
+    from app.registry import registry  # loads the packages: only where the run needs one
+
+    found = [broken for broken in registry().broken if broken.package.name in packages]
+    return {broken.package.name: str(broken) for broken in found}
 
 
 def _rank(stated: object) -> int:

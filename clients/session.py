@@ -159,10 +159,7 @@ class Session:
 
     def _objective(self, options: Mapping[str, object]) -> Objective:
         name = str(options.get("objective", self.plan.objective))
-        if name not in OBJECTIVES:
-            raise ClientError(
-                "objective", f"'{name}' is not on this node; {nearest(name, OBJECTIVES)}"
-            )
+        _require("objective", name, OBJECTIVES)
         given = _own(options, "objective")
         if not given and name == self.plan.objective:
             given = dict(self.plan.objective_args)
@@ -185,9 +182,17 @@ class Session:
 def _named_trainer(options: Mapping[str, object], half: str, default: str) -> Trainer:
     """Return the client half that ``trainer`` or ``around`` names, with its options."""
     name = str(options.get(half, default))
-    if name not in TRAINERS:
-        raise ClientError("trainer", f"'{name}' is not on this node; {nearest(name, TRAINERS)}")
+    _require("trainer", name, TRAINERS)
     return _made(TRAINERS[name], name, _own(options, half))
+
+
+def _require(half: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise ClientError(
+            half,
+            f"'{name}' is not on this node; install the package that brings it there; "
+            f"{nearest(name, known)}",
+        )
 
 
 def base_changes(state: Path, run: str) -> BaseChanges:

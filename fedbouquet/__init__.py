@@ -10,7 +10,7 @@ from models.errors import BouquetError
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.mean import WeightedMean
 from strategies.base import Aggregation, Options, State, Strategy, Wrapper
-from strategies.fedavg import FedAvg
+from strategies.fedavg import FedAvg, FedAvgOptions
 from strategies.fedopt import FedOpt
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.loop import RoundLoop
@@ -26,6 +26,7 @@ __all__ = [
     "ClientRound",
     "CrossEntropy",
     "FedAvg",
+    "FedAvgOptions",
     "FedOpt",
     "FedProx",
     "FedStale",

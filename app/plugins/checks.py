@@ -66,13 +66,20 @@ def _server_half(half: object) -> list[str]:
         return []
     if not isinstance(half, type) or not issubclass(half, Strategy):
         return [f"its server half is {_kind(half)}, not a subclass of Strategy"]
-    return _options(half.__name__, half.Options)
+    return _options(half, half.Options)
 
 
-def _options(owner: str, options: object) -> list[str]:
+def _options(half: type[Strategy], options: object) -> list[str]:
     if not isinstance(options, type) or not issubclass(options, Options):
-        return [f"{owner}.Options is {_kind(options)}, not a subclass of Options"]
-    return _without_default(owner, options)
+        return [f"{half.__name__}.Options is {_kind(options)}, not a subclass of Options"]
+    for base in half.__mro__:
+        needed = vars(base).get("Options", Options)
+        if not issubclass(options, needed):
+            return [
+                f"{half.__name__}.Options must be a subclass of {needed.__name__}, the options of "
+                f"{base.__name__}, which it is built on"
+            ]
+    return _without_default(half.__name__, options)
 
 
 def _classes(word: str, given: object, base: type[BaseModel]) -> list[str]:

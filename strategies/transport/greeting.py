@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from strategies.transport.roster import Client, Node, natural_key
 
@@ -21,6 +21,29 @@ class Greeting:
     code: str
     versions: Mapping[str, str]
     variant: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    broken_plugins: Mapping[str, str] = field(default_factory=dict)
+
+    def lacks(self, plugins: Mapping[str, str]) -> str:
+        """Say which of the packages that bring a run's methods are not as needed; empty if none.
+
+        Parameters
+        ----------
+        plugins : mapping
+            Versions on the server, by package.
+        """
+        for package, version in plugins.items():
+            here = self.plugins.get(package)
+            if here is None:
+                return (
+                    f"it lacks the package '{package}', which brings a method of this run; "
+                    f"install it there, as on the server: pip install {package}=={version}"
+                )
+            if here != version:
+                return f"it has {package} {here}, the server {version}; install the same there"
+            if package in self.broken_plugins:
+                return self.broken_plugins[package]
+        return ""
 
 
 def read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
@@ -57,7 +80,13 @@ def read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
         code=str(answer["code"]),
         versions=dict(versions) if isinstance(versions, dict) else {},
         variant=clients[0].variant,
+        plugins=_texts(answer.get("plugins")),
+        broken_plugins=_texts(answer.get("broken-plugins")),
     )
+
+
+def _texts(found: object) -> dict[str, str]:
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def _read_client(node_id: int, card: Mapping[str, object]) -> Client:

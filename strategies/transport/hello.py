@@ -38,12 +38,16 @@ class Registrar:
         Hash of this side's code; a node that runs other code is refused.
     timeout : float
         Seconds to wait for nodes and for their answers.
+    plugins : mapping
+        Versions of the packages that bring the run's methods, by name; a node that has others, or
+        on which they do not load, is refused.
     """
 
     grid: Grid
     hello: Mapping[str, str]
     code: str
     timeout: float = 120.0
+    plugins: Mapping[str, str] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
     refused: dict[str, str] = field(default_factory=dict)
     preparation: Preparation | None = None
@@ -186,6 +190,10 @@ class Registrar:
                     f"it runs other code ({greeting.code}) than the server ({self.code}): "
                     "stop the local SuperLink that another checkout started, or update the node"
                 )
+                continue
+            if lacking := greeting.lacks(self.plugins):
+                self.refused[greeting.node.stream] = one_line(lacking, 1000)
+                log(WARNING, "%s refused: %s", greeting.node.stream, one_line(lacking, 1000))
                 continue
             clash = [c.id for c in greeting.clients if self._held_elsewhere(c)]
             if clash:

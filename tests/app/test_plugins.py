@@ -6,22 +6,27 @@ import importlib.metadata
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from app.registry import BUILT_IN, Registry
 from app.settings import parse_run_config
-from models.errors import ConfigurationError
+from clients.objectives import OBJECTIVES
+from clients.trainers import TRAINERS
+from fedbouquet.testing import rounds, run_here, small
+from models.errors import ConfigurationError, DataError
+from strategies.transport.greeting import Greeting, read_greeting
 
 GOOD = """
 from typing import Annotated
 
 from pydantic import Field
 
-from fedbouquet import CrossEntropy, FedAvg, Method, Options, Trainer
+from fedbouquet import CrossEntropy, FedAvg, FedAvgOptions, Method, Trainer
 
 
-class NovaOptions(Options):
+class NovaOptions(FedAvgOptions):
     rho: Annotated[float, Field(ge=0, lt=1, description="momentum")] = 0.0
 
 
@@ -45,7 +50,10 @@ class Gentle(CrossEntropy):
 
 METHOD = Method("gentle", None, "paper", objectives={"gentle": Gentle})
 """
-START = "from fedbouquet import CrossEntropy, FedAvg, FedProx, Method, Options, Trainer\n"
+START = """
+from fedbouquet import CrossEntropy, FedAvg, FedAvgOptions, FedProx, Method, Options, Trainer
+
+"""
 BROKEN = {
     "absent-import": ("import no_such_module", "No module named 'no_such_module'"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
@@ -84,9 +92,15 @@ BROKEN = {
     ),
     "no-default": (
         START
-        + "class A(FedAvg):\n    class Options(Options):\n        rate: float\n"
+        + "class A(FedAvg):\n    class Options(FedAvgOptions):\n        rate: float\n"
         + "METHOD = Method('a', A, '')",
         "option 'rate' of A has no default",
+    ),
+    "other-options": (
+        START
+        + "class A(FedAvg):\n    class Options(Options):\n        rate: float = 1.0\n"
+        + "METHOD = Method('a', A, '')",
+        "A.Options must be a subclass of FedAvgOptions, the options of FedAvg",
     ),
     "strange-preset": (
         START + "METHOD = Method('a', FedAvg, '', preset={'seed': [1]})",
@@ -134,11 +148,11 @@ def test_a_package_adds_both_halves_and_their_options(packages: Packages) -> Non
     assert found.package("fedavg") is None
     chosen = parse_run_config({"strategy": "fedopt > nova", "strategy-args": "nova.rho=0.5"}, found)
     strategy = found.compose(chosen.methods, chosen.method_options)
-    assert strategy.inner.options.model_dump() == {"rho": 0.5}  # type: ignore[attr-defined]
+    assert strategy.inner.options.rho == 0.5  # type: ignore[attr-defined]
     assert found.objective_of(chosen.methods) == "nova-loss"
     assert found.packages_for(("fedopt", "nova")) == {"plugin-nova": "1.2"}
     assert found.packages_for(("fedopt", "fedavg")) == {}
-    with pytest.raises(ConfigurationError, match="rho = 1.5"):
+    with pytest.raises(ConfigurationError, match=r"rho = 1\.5"):
         parse_run_config({"strategy": "nova", "strategy-args": "rho=1.5"}, found)
 
 
@@ -175,3 +189,48 @@ def test_of_two_packages_with_one_name_the_second_is_named_and_left_out(packages
     (broken,) = found.broken
     assert broken.package.name == "b-package"
     assert "taken by the package a-package 1.2" in broken.reason
+
+
+def greeting(plugins: dict[str, str], broken: dict[str, str]) -> Greeting:
+    card = {"client": "a", "examples": 3, "test_examples": 1, "kind": "image"}
+    answer = {"clients": [card], "code": "c", "plugins": plugins, "broken-plugins": broken}
+    return read_greeting(7, answer)
+
+
+def test_a_node_that_lacks_the_package_or_has_another_is_refused_by_its_name() -> None:
+    wanted = {"plugin-nova": "1.2"}
+    assert greeting({"plugin-nova": "1.2", "other": "3"}, {}).lacks(wanted) == ""
+    assert greeting({}, {}).lacks({}) == ""
+    assert "pip install plugin-nova==1.2" in greeting({"other": "3"}, {}).lacks(wanted)
+    assert greeting({"plugin-nova": "1.1"}, {}).lacks(wanted) == (
+        "it has plugin-nova 1.1, the server 1.2; install the same there"
+    )
+    reason = {"plugin-nova": "method 'nova' of plugin-nova 1.2 cannot be used: no torch"}
+    assert greeting(wanted, reason).lacks(wanted) == reason["plugin-nova"]
+
+
+@pytest.fixture
+def known_here(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packages]:
+    """A package with a method, installed for server and clients of this process."""
+    packages.add("nova", GOOD)
+    made = packages.registry()
+    for module in ("app.registry", "app.federation", "app.job", "app.planning"):
+        monkeypatch.setattr(f"{module}.registry", lambda: made)
+    monkeypatch.setattr("app.plugins.packages.entry_points", lambda: packages.points)
+    with patch.dict(OBJECTIVES), patch.dict(TRAINERS):
+        yield packages
+
+
+def test_a_run_of_a_plugin_and_of_nodes_without_it(
+    known_here: Packages, tmp_path: Path, vit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(tmp_path, vit_folder) | {
+        "strategy": "nova",
+        "num-server-rounds": 1,
+        "local-epochs": 1,
+    }
+    last = rounds(run_here(config, report=False))[-1]
+    assert last["clients_answered"] == 4
+    monkeypatch.setattr("app.node.installed", dict)
+    with pytest.raises(DataError, match=r"client-0000, client-0001: it lacks .* 'plugin-nova'"):
+        run_here({**config, "run-name": "alone", "node-wait-timeout": 0.5}, report=False)
