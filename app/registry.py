@@ -11,8 +11,9 @@ import functools
 import importlib.metadata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from app.plugins import Broken, Method, Package, Plugins, read_plugins
-from app.plugins.packages import entry_points
+from app.plugins.method import Method, Scalar
+from app.plugins.packages import Package, entry_points
+from app.plugins.reading import Broken, Plugins, read_plugins
 from clients.data import validate_partition
 from clients.objectives import OBJECTIVES, Objective
 from clients.trainers import TRAINERS
@@ -198,6 +199,11 @@ class Registry:
         if half is None:
             raise ConfigurationError(f"strategy: {self.missing_method(name)}")
         return half
+
+    def presets(self) -> dict[str, Mapping[str, Scalar]]:
+        """Return the presets of methods that are not built in, by the method's name."""
+        named = {n: {"strategy": n} for n in self.method_names()}
+        return {n: {**named.get(n, {}), **self[n].preset} for n in self._known.packages}
 
     def install_client_halves(self) -> None:
         """Make the client halves of installed packages known to this process's clients."""

@@ -1,7 +1,7 @@
 """The public face: what plug-ins, notebooks and other people's ServerApps import."""
 
 from app.federation import Federation, open_federation
-from app.plugins import Method
+from app.plugins.method import Method
 from app.registry import Registry, registry
 from app.settings import Settings, parse_run_config
 from clients.objectives import CrossEntropy, FedProx, Objective

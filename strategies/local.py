@@ -36,6 +36,7 @@ class Local(Strategy):
     """Each client alone."""
 
     about: ClassVar[str] = "baseline: each client trains alone"
+    travels: ClassVar[str] = "the client's own adapter"
     clusterable: ClassVar[bool] = False
     has_global_model: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = True

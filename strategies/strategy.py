@@ -26,6 +26,12 @@ class Strategy(FlowerInterface):
     ----------
     about : str
         One line for people.
+    travels : str
+        What clients and server send each other, for people.
+    keeps_state : bool
+        Its clients keep something on their nodes from round to round.
+    needs_groups : bool
+        It needs to know which group each example belongs to (``group-columns``).
     linear : bool
         The result is a weighted sum of updates, which are then consumed one by one and may be
         added up a node's stream at a time. A rule that needs all updates at once says False and
@@ -56,6 +62,9 @@ class Strategy(FlowerInterface):
     """
 
     about: ClassVar[str] = ""
+    travels: ClassVar[str] = "the adapter"
+    keeps_state: ClassVar[bool] = False
+    needs_groups: ClassVar[bool] = False
     linear: ClassVar[bool] = True
     wraps: ClassVar[bool] = False
     has_global_model: ClassVar[bool] = True

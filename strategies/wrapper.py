@@ -31,6 +31,7 @@ class Wrapper(Strategy):
     """
 
     wraps: ClassVar[bool] = True
+    travels: ClassVar[str] = "as inside"
     tells_clients: ClassVar[bool] = True
     default_inner: ClassVar[type[Strategy] | None] = None
 

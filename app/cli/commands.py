@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -110,6 +111,36 @@ def export(
 
     with _errors_for_people():
         export_group(run.absolute(), group or [], out, Console())
+
+
+class Format(StrEnum):
+    """How a list is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@main.command(epilog="Exit codes: 0 done; 2 no such method.")
+def methods(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[METHOD]...", help="Only these; else all.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = (
+        Format.TABLE
+    ),
+) -> None:
+    """List the methods: what each does, its paper, what travels, what it needs, its options.
+
+    Methods of installed packages are named with their package; one that cannot be used is named
+    with the reason.
+    """
+    from app.cli.methods import methods_as_json, show_methods
+
+    with _errors_for_people():
+        if form is Format.JSON:
+            typer.echo(methods_as_json(names or []))
+        else:
+            show_methods(names or [], Console())
 
 
 @main.command()

@@ -47,8 +47,8 @@ def merge(
     files : iterable of str or Path
         TOML files, before everything else.
     words : sequence of str
-        Presets (a name in conf/ or a folder of it, or the path of a TOML file) and ``key=value``
-        overrides.
+        Presets (a name in conf/ or a folder of it, a method of an installed package, or the path
+        of a TOML file) and ``key=value`` overrides.
     root : Path, optional
         The app's root; found if not given.
 
@@ -75,7 +75,7 @@ def merge(
             overrides[match[1]] = read_value(match[1], match[2])
     for preset in presets:
         try:
-            merged.update(_load(_locate(preset, root)))
+            merged.update(_read(preset, root))
         except ConfigurationError as error:
             errors.extend(error.errors)
     if errors:
@@ -108,17 +108,23 @@ def _presets(root: Path) -> dict[str, Path]:
     return {path.stem: path for path in (root / "conf").rglob("*.toml")}
 
 
-def _locate(preset: str | Path, root: Path) -> Path:
+def _read(preset: str | Path, root: Path) -> Mapping[str, object]:
     path = Path(preset).expanduser()
     if path.is_file():
-        return path
+        return _load(path)
     named = _presets(root).get(preset) if isinstance(preset, str) else None
     if named is not None:
-        return named
+        return _load(named)
+    from app.registry import registry  # loads installed packages: only where no file is meant
+
+    brought = registry().presets().get(str(preset))
+    if brought is not None:
+        return brought
     if path.suffix or len(path.parts) > 1:
         raise ConfigurationError(f"no such file: {path.absolute()}")
+    known = [*preset_names(root), *registry().presets()]
     raise ConfigurationError(
-        f"no preset '{preset}'; {nearest(str(preset), preset_names(root))}; "
+        f"no preset '{preset}'; {nearest(str(preset), known)}; "
         "or the path of a TOML file, or key=value"
     )
 

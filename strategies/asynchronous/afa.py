@@ -64,6 +64,7 @@ class AFA(Stepping):
     """AFA-CD: the mean of the mean steps that came."""
 
     about: ClassVar[str] = "clients come and work as they like; their mean steps are averaged"
+    keeps_state: ClassVar[bool] = True
     tells_clients: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = AFAOptions
     options: AFAOptions
@@ -91,6 +92,7 @@ class AFACS(Remembering):
     """AFA-CS: the mean of everybody's last mean step."""
 
     about: ClassVar[str] = "as afa, along the mean of everybody's last step"
+    keeps_state: ClassVar[bool] = True
     closing: ClassVar[str] = "buffer"
     reads_start: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = AFACSOptions

@@ -77,6 +77,7 @@ class FedDAA(base.Strategy):
     """Several learners, as many as the prototypes have clusters; each client mixes them."""
 
     about: ClassVar[str] = "soft clusters that follow drift; old data kept unless P(y|x) changed"
+    travels: ClassVar[str] = "all learners; C x C prototypes when a slot begins"
     has_global_model: ClassVar[bool] = False
     clusterable: ClassVar[bool] = False
     several_models: ClassVar[bool] = True

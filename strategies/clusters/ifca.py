@@ -89,6 +89,7 @@ class IFCA(Restarting):
     """k models; each client trains the one of least loss."""
 
     about: ClassVar[str] = "k models, each client trains the one that fits its data best"
+    travels: ClassVar[str] = "k models down, one up"
     Options: ClassVar[type[base.Options]] = IFCAOptions
     options: IFCAOptions
 

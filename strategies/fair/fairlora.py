@@ -85,6 +85,8 @@ class FairLoRA(base.Strategy):
     """Singular vectors shared by all groups, singular values averaged within each."""
 
     about: ClassVar[str] = "U and V averaged by examples, each group's S by the group's examples"
+    travels: ClassVar[str] = "U, V, S of all groups"
+    needs_groups: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = FairLoRAOptions
     options: FairLoRAOptions
 

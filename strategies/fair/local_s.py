@@ -19,6 +19,8 @@ class LocalS(PersonalParts):
     """Singular vectors shared, all groups' singular values each client's own."""
 
     about: ClassVar[str] = "U and V shared, singular values stay with the client"
+    travels: ClassVar[str] = "U, V"
+    needs_groups: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FairLoRA
 
     def shared(self, arrays: NamedArrays) -> Schema:

@@ -40,6 +40,7 @@ class FedKD(CommonModelShared):
     """A mentee learns with each client's own model; it is shared."""
 
     about: ClassVar[str] = "a common mentee and each client's own mentor learn from each other"
+    travels: ClassVar[str] = "the mentee's adapter"
     Options: ClassVar[type[base.Options]] = FedKDOptions
     options: FedKDOptions
 

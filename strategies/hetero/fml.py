@@ -33,6 +33,7 @@ class FML(CommonModelShared):
     """A meme model learns with each client's own; it is shared."""
 
     about: ClassVar[str] = "a common model learns with each client's own, and is shared"
+    travels: ClassVar[str] = "the common model's adapter"
     Options: ClassVar[type[base.Options]] = FMLOptions
     options: FMLOptions
 

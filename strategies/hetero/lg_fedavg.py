@@ -36,6 +36,7 @@ class LGFedAvg(SharedPart):
     """The head is shared, what is below it stays with the client."""
 
     about: ClassVar[str] = "the head is shared, the representation stays with the client"
+    travels: ClassVar[str] = "the head"
     Options: ClassVar[type[base.Options]] = LGFedAvgOptions
     options: LGFedAvgOptions
 

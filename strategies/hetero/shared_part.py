@@ -23,6 +23,7 @@ from strategies.rounds.context import Instruction, RoundContext, Scalar
 class SharedPart(base.Wrapper):
     """Base of methods that share a part beside models of the clients' own."""
 
+    keeps_state: ClassVar[bool] = True
     has_global_model: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg

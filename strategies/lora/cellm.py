@@ -55,6 +55,7 @@ class CELLM(base.Strategy):
     """Sparse adapters both ways over a dense one on the server."""
 
     about: ClassVar[str] = "top-k of the adapter down, top-k of the change up, dense on the server"
+    travels: ClassVar[str] = "density-down and density-up of all numbers, with their places"
     clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = CELLMOptions
     options: CELLMOptions

@@ -58,6 +58,7 @@ class FedExLoRA(Merging):
     """Separate means, and the exact residual in the base."""
 
     about: ClassVar[str] = "separate means, and the residual to the exact mean in the base: exact"
+    travels: ClassVar[str] = "A and B; each node gets the residual as factors"
     linear: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = FedExLoRAOptions
     options: FedExLoRAOptions

@@ -22,6 +22,7 @@ class FedIT(FedAvg):
     """Separate means of A and B."""
 
     about: ClassVar[str] = "means of A and of B, separately"
+    travels: ClassVar[str] = "A and B"
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Refuse adapters without factors."""

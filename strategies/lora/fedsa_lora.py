@@ -23,6 +23,7 @@ class FedSALoRA(PersonalParts):
     """A shared; B and the head each client's own."""
 
     about: ClassVar[str] = "A shared, B and the head stay with the client"
+    travels: ClassVar[str] = "A"
 
     def shared(self, arrays: NamedArrays) -> Schema:
         """Return the schema of all A."""

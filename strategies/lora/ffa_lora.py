@@ -26,6 +26,7 @@ class FFALoRA(base.Wrapper):
     """B trained and aggregated by the rule inside; A frozen at the common start."""
 
     about: ClassVar[str] = "A frozen at one random start, B trained and averaged: exact"
+    travels: ClassVar[str] = "B"
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
 
     def initialise(self, arrays: NamedArrays) -> None:

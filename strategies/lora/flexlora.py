@@ -41,6 +41,7 @@ class FlexLoRA(Ranked):
     """The exact mean product, cut to each client's rank."""
 
     about: ClassVar[str] = "SVD of the exact mean product, cut to each client's rank"
+    travels: ClassVar[str] = "A and B of the client's rank"
     Options: ClassVar[type[base.Options]] = FlexLoRAOptions
     options: FlexLoRAOptions
 

@@ -49,6 +49,7 @@ class FLoRA(Ranked, Merging):
     """Stacks adapters, merges them into the base, starts afresh."""
 
     about: ClassVar[str] = "stacked adapters merged into the base, a fresh start each round: exact"
+    travels: ClassVar[str] = "A and B; each node gets the stack"
 
     def begin(self, context: RoundContext) -> Stack:
         """Open an empty stack."""

@@ -62,6 +62,7 @@ class HetLoRA(Ranked):
     """Zero-padded means weighted by the size of each client's product."""
 
     about: ClassVar[str] = "truncation down, self-pruning, norm-weighted zero-padded means up"
+    travels: ClassVar[str] = "A and B of the client's rank"
     Options: ClassVar[type[base.Options]] = HetLoRAOptions
     options: HetLoRAOptions
 

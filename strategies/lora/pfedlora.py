@@ -47,6 +47,7 @@ class PFedLoRA(SharedPart):
     """A low-rank adapter beside each client's own model is shared."""
 
     about: ClassVar[str] = "a small adapter beside each client's own model is shared"
+    travels: ClassVar[str] = "the low-rank adapter beside the head"
     Options: ClassVar[type[base.Options]] = PFedLoRAOptions
     options: PFedLoRAOptions
 

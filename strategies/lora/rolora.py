@@ -25,6 +25,7 @@ class RoLoRA(FedAvg):
     """A and B in turn, the other frozen."""
 
     about: ClassVar[str] = "trains B and A in alternate rounds, the other frozen: exact"
+    travels: ClassVar[str] = "A and B down, the trained one up"
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Refuse adapters without factors."""

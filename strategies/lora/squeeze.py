@@ -38,6 +38,7 @@ class LoRASqueeze(base.Wrapper):
     """The rule inside, at ranks that fall during training."""
 
     about: ClassVar[str] = "cuts the adapter to lower ranks in the course of the training"
+    travels: ClassVar[str] = "as inside, less after each cut"
     clusterable: ClassVar[bool] = False
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     Options: ClassVar[type[base.Options]] = LoRASqueezeOptions

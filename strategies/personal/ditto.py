@@ -40,6 +40,7 @@ class Ditto(base.Wrapper):
     """The rule inside as it is; a personal model a client beside it."""
 
     about: ClassVar[str] = "a personal model beside the global one, pulled towards it by lambda"
+    keeps_state: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     Options: ClassVar[type[base.Options]] = DittoOptions
     options: DittoOptions

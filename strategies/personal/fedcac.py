@@ -81,6 +81,10 @@ class FedCAC(base.Wrapper):
     """Critical numbers shared among clients with like masks, the others with all."""
 
     about: ClassVar[str] = "critical numbers shared with like clients only, the rest with all"
+    travels: ClassVar[str] = (
+        "the adapter up with a bit a number, a mixture of each client's own down"
+    )
+    keeps_state: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = FedCACOptions

@@ -33,6 +33,7 @@ class FedPer(PersonalParts):
     """The head, or the adapter, stays with the client; the rule inside sees only the rest."""
 
     about: ClassVar[str] = "the head (or the adapter) stays with the client, the rest is shared"
+    travels: ClassVar[str] = "what is shared"
     Options: ClassVar[type[base.Options]] = FedPerOptions
     options: FedPerOptions
 

@@ -34,6 +34,7 @@ class FedRep(FedPer):
     """The head stays with the client and is trained first; then the body, which is shared."""
 
     about: ClassVar[str] = "head first, then body; the head (or the adapter) stays with the client"
+    travels: ClassVar[str] = "what is shared"
     Options: ClassVar[type[base.Options]] = FedRepOptions
     options: FedRepOptions
 

@@ -20,6 +20,7 @@ from strategies.rounds.context import Instruction, RoundContext, Scalar
 class PersonalParts(base.Wrapper):
     """Base of methods that share some arrays and leave the others with the client."""
 
+    keeps_state: ClassVar[bool] = True
     has_global_model: ClassVar[bool] = False
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
 

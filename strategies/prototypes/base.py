@@ -54,6 +54,8 @@ class Prototypes(base.Wrapper):
         What clients classify with, and by default train with.
     """
 
+    travels: ClassVar[str] = "C x D prototypes"
+    keeps_state: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = Unshared
     Options: ClassVar[type[base.Options]] = PrototypesOptions
     trainer: ClassVar[str]

@@ -46,6 +46,7 @@ class CCVR(base.Wrapper):
     """Any method with a global model, whose head is calibrated in the last round."""
 
     about: ClassVar[str] = "calibrates the head on virtual features in the last round"
+    travels: ClassVar[str] = "as inside; once counts, means, covariances"
     tells_clients: ClassVar[bool] = False
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False

@@ -39,6 +39,7 @@ class FD(Prototypes):
     """Mean logits a class, down and up."""
 
     about: ClassVar[str] = "clients distil the mean logits of each class; only those travel"
+    travels: ClassVar[str] = "C x C logits"
     Options: ClassVar[type[base.Options]] = FDOptions
     trainer: ClassVar[str] = "fd"
     values: ClassVar[str] = LOGITS

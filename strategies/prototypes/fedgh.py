@@ -39,6 +39,7 @@ class FedGH(Prototypes):
     """A head down, class prototypes up."""
 
     about: ClassVar[str] = "the server trains one head on the clients' prototypes"
+    travels: ClassVar[str] = "a head down, C x D prototypes up"
     Options: ClassVar[type[base.Options]] = FedGHOptions
     options: FedGHOptions
     trainer: ClassVar[str] = "fedgh"

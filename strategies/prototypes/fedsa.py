@@ -50,6 +50,7 @@ class FedSA(Prototypes):
     """Semantic anchors down, class prototypes up."""
 
     about: ClassVar[str] = "clients learn towards semantic anchors; only class prototypes travel"
+    travels: ClassVar[str] = "anchors down, C x D prototypes up"
     Options: ClassVar[type[base.Options]] = FedSAOptions
     options: FedSAOptions
     trainer: ClassVar[str] = "fedsa"

@@ -55,6 +55,10 @@ class GGEUR(base.Wrapper):
     """Any method, whose clients augment features along the global geometry of classes."""
 
     about: ClassVar[str] = "augments features along the global shape of each class"
+    travels: ClassVar[str] = (
+        "as inside, and C x directions x D down; once counts, means, covariances"
+    )
+    keeps_state: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False
     Options: ClassVar[type[base.Options]] = GGEUROptions

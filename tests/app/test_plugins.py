@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from rich.console import Console
 
+from app.cli.merging import merge
+from app.cli.methods import methods_as_json, show_methods
 from app.registry import BUILT_IN, Registry
 from app.settings import parse_run_config
 from clients.objectives import OBJECTIVES
@@ -38,7 +43,16 @@ class Loss(CrossEntropy):
     pass
 
 
-METHOD = Method("nova", Nova, "paper", "nova-loss", {"nova-loss": Loss}, {"nova": Trainer}, "nova")
+METHOD = Method(
+    "nova",
+    Nova,
+    "paper",
+    "nova-loss",
+    {"nova-loss": Loss},
+    {"nova": Trainer},
+    "nova",
+    {"optimizer": "sgd"},
+)
 """
 CLIENTS_ONLY = """
 from fedbouquet import CrossEntropy, Method
@@ -214,7 +228,7 @@ def known_here(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A package with a method, installed for server and clients of this process."""
     packages.add("nova", GOOD)
     made = packages.registry()
-    for module in ("app.registry", "app.federation", "app.job", "app.planning"):
+    for module in ("app.registry", "app.federation", "app.job", "app.planning", "app.cli.methods"):
         monkeypatch.setattr(f"{module}.registry", lambda: made)
     monkeypatch.setattr("app.plugins.packages.entry_points", lambda: packages.points)
     with patch.dict(OBJECTIVES), patch.dict(TRAINERS):
@@ -234,3 +248,28 @@ def test_a_run_of_a_plugin_and_of_nodes_without_it(
     monkeypatch.setattr("app.node.installed", dict)
     with pytest.raises(DataError, match=r"client-0000, client-0001: it lacks .* 'plugin-nova'"):
         run_here({**config, "run-name": "alone", "node-wait-timeout": 0.5}, report=False)
+
+
+def test_its_name_is_a_preset(known_here: Packages) -> None:
+    assert merge([], ["nova", "seed=3"]) == {"strategy": "nova", "optimizer": "sgd", "seed": 3}
+    with pytest.raises(ConfigurationError, match=r"did you mean 'nova'\?"):
+        merge([], ["novo"])
+
+
+def test_methods_names_the_package_and_what_is_broken(known_here: Packages) -> None:
+    found = json.loads(methods_as_json(["nova"]))
+    (card,) = found["methods"]
+    assert card["package"] == "plugin-nova 1.2"
+    assert card["objectives"] == ["nova-loss"]
+    assert {"name": "rho", "default": 0.0, "help": "momentum"} in card["options"]
+    known_here.add("absent", "import no_such_module")
+    registry = known_here.registry()
+    with patch("app.cli.methods.registry", lambda: registry):
+        text = Console(width=200, file=io.StringIO())
+        show_methods([], text)
+        (broken,) = json.loads(methods_as_json(["fedavg"]))["broken"]
+    assert broken["package"] == "plugin-absent 1.2"
+    shown = text.file.getvalue()  # type: ignore[attr-defined]
+    assert "method 'absent' of plugin-absent 1.2 cannot be used: it does not load" in shown
+    assert "from plugin-nova 1.2" in shown
+    assert "rho=0.0" in shown
