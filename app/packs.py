@@ -25,6 +25,7 @@ from models.results import ClientResult
 if TYPE_CHECKING:
     from clients.plan import Plan
     from clients.session import Session
+    from models.adapted import AdaptedModel
 
 _sessions: dict[tuple[str, Path], Session] = {}
 # Making a plan on the node builds the model: once a process and configuration, not a message.
@@ -50,8 +51,10 @@ def session_for(node: NodeConfig, told: str, plan_hash: str) -> Session:
     return _sessions[plan_hash, state]
 
 
-def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
-    """Build the session of a plan and let go of any other."""
+def open_session(
+    plan: Plan, node: NodeConfig, state: Path, loaded: AdaptedModel | None = None
+) -> Session:
+    """Build the session of a plan, maybe over a model loaded already, and let go of any other."""
     cpus = cpus_given()
     if cpus:
         os.environ["OMP_NUM_THREADS"] = str(cpus)
@@ -64,7 +67,7 @@ def open_session(plan: Plan, node: NodeConfig, state: Path) -> Session:
         torch.set_num_threads(cpus)
     registry().install_client_halves()
     _sessions.clear()
-    session = Session(plan, state, own_site(node), own_model(node))
+    session = Session(plan, state, own_site(node), own_model(node), loaded)
     _sessions[plan.hash, state] = session
     return session
 
@@ -136,7 +139,9 @@ def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[S
     key = repr((sorted(run_config.items()), state, sorted(own_site(node).items())))
     if key not in _plans:
         settings = parse_run_config(run_config, registry())
-        _plans[key] = plan_alone(settings, state, own_site(node))
+        fresh, everybody, loaded = plan_alone(settings, state, own_site(node))
+        _plans[key] = fresh, everybody
+        open_session(fresh, node, state, loaded)
     plan, clients = _plans[key]
     if not own_site(node):
         clients = tuple(own_share(clients, node))

@@ -19,6 +19,7 @@ from clients.data import (
     public_share,
 )
 from clients.plan import Plan, Recipe
+from models.bases.loading import Loading
 from models.bases.variants import TINY_TABLE, TINY_VIT, Variant
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError, ModelError
@@ -200,6 +201,7 @@ def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) ->
         seed=settings.seed,
         device=choose_device(settings.device),
         feature_dim=feature_dim(settings.model_options),
+        loading=Loading.of(settings.model_options),
     )
 
 
@@ -235,7 +237,7 @@ def make_plan(
 
 def plan_alone(
     settings: Settings, state: Path, sites: dict[str, str]
-) -> tuple[Plan, tuple[str, ...]]:
+) -> tuple[Plan, tuple[str, ...], AdaptedModel]:
     """Make the plan on the node itself, for a server that does not send one.
 
     Returns
@@ -243,6 +245,8 @@ def plan_alone(
     Plan
     tuple of str
         All clients of the data set, or the node's own.
+    AdaptedModel
+        What the plan was made from, so that the node need not load it again.
     """
     spec = data_spec(settings)
     if sites:
@@ -259,4 +263,5 @@ def plan_alone(
     settings = with_groups(settings, groups)
     labels = settings.labels or labels
     base = find_base(settings, kind, state / "bases", bool(sites))
-    return make_plan(settings, kind, labels, base, build(settings, kind, labels, base)), clients
+    model = build(settings, kind, labels, base)
+    return make_plan(settings, kind, labels, base, model), clients, model

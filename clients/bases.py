@@ -13,6 +13,7 @@ from clients.plan import Plan
 from clients.preparation import Preparation, feature_dim, make_preparation
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter
+from models.bases.loading import Loading
 from models.beside.extended import Extension
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import ClientError, ModelError
@@ -42,11 +43,13 @@ def assemble(
     seed: int,
     device: str,
     feature_dim: int = 0,
+    loading: Loading | None = None,
 ) -> AdaptedModel:
     """Load a base from its folder and put an adapter on it; server and clients both do this."""
+    keywords = (loading or Loading()).keywords(device)
     if kind not in TASKS:
         raise ModelError(f"no model is known for data of kind '{kind}'")
-    loaded = load_base(folder, kind, labels, derive_seed(seed, "head"))
+    loaded = load_base(folder, kind, labels, derive_seed(seed, "head"), keywords)
     if feature_dim:
         loaded = projected(loaded, len(labels), feature_dim, derive_seed(seed, "projection"))
     return AdaptedModel(
@@ -82,6 +85,8 @@ class Bases:
         Where shipped and pretrained bases are kept.
     own : str
         The model that this node has of its own; empty where it takes those of the plan.
+    loaded : AdaptedModel, optional
+        The plan's own model, where it was loaded already.
 
     Raises
     ------
@@ -89,12 +94,16 @@ class Bases:
         ``unprepared`` where a shipped base is not here.
     """
 
-    def __init__(self, plan: Plan, folder: Path, own: str = "") -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, own: str = "", loaded: AdaptedModel | None = None
+    ) -> None:
         self._plan = plan
         self._folder = folder
         self._own = own
         self._known = {**dict(plan.variants), plan.model: plan.base}
         self._built: OrderedDict[tuple[str, Extension | None], Built] = OrderedDict()
+        if loaded is not None:
+            self._built[plan.model, None] = Built(loaded, loaded.arrays())
         self._preparations: dict[str, Preparation] = {}
         self.preparation(own or plan.model)
 
@@ -154,6 +163,7 @@ class Bases:
             seed=plan.seed,
             device=choose_device(plan.device),
             feature_dim=feature_dim(dict(plan.model_args)),
+            loading=Loading.of(dict(plan.model_args)),
         )
         expected = plan.parsed_schema
         if plan.schema and found == plan.base and model.schema.hash != expected.hash:

@@ -14,6 +14,7 @@ import torch
 
 from clients.data import Examples
 from clients.data.examples import Table
+from models.bases.loading import loading_errors
 from models.bases.table_encoding import TableEncoding
 from models.errors import ConfigurationError, ModelError, nearest
 from models.tasks import Kind, read_config
@@ -247,6 +248,8 @@ class TablePreparation(Preparation):
 
 MODEL_ARGS = {
     "max-length": "longest text in tokens; longer ones are cut (default 128)",
+    "dtype": "numbers of the frozen base: float32, bfloat16, float16; auto = the checkpoint's",
+    "bits": "4 or 8: quantise the frozen base, on a CUDA GPU; 0 = no",
     "feature-dim": "length of the features, by a trained layer before the head; 0 = the model's",
 }
 
@@ -264,7 +267,7 @@ def model_arg_errors(options: Mapping[str, object]) -> list[str]:
     features = options.get("feature-dim", 0)
     if isinstance(features, bool) or not isinstance(features, int) or not 0 <= features <= 65_536:
         errors.append(f"feature-dim = {features!r}: a whole number from 0 to 65,536")
-    return errors
+    return errors + loading_errors(options)
 
 
 def feature_dim(options: Mapping[str, object]) -> int:

@@ -25,6 +25,7 @@ from clients.preparation import Preparation
 from clients.task import Task
 from clients.trainers import TRAINERS, Around, ClientRound, Outcome, Trainer
 from clients.training import Prepared
+from models.adapted import AdaptedModel
 from models.adapters import option_errors
 from models.errors import ClientError, nearest
 from models.lora.base_change import BaseChanges
@@ -47,16 +48,23 @@ class Session:
         For real nodes, data path by client id; empty where the data set is divided over clients.
     own_model : str
         The base model that the node has of its own; empty where it takes the plan's.
+    loaded : AdaptedModel, optional
+        The plan's own model, where it was loaded already.
     """
 
     def __init__(
-        self, plan: Plan, state: Path, sites: Mapping[str, str], own_model: str = ""
+        self,
+        plan: Plan,
+        state: Path,
+        sites: Mapping[str, str],
+        own_model: str = "",
+        loaded: AdaptedModel | None = None,
     ) -> None:
         if plan.threads:
             torch.set_num_threads(plan.threads)
         self.plan = plan
         self._state = state
-        self._bases = Bases(plan, state / "bases", own_model)
+        self._bases = Bases(plan, state / "bases", own_model, loaded)
         self._names: dict[str, str] = {}
         self.holdings = Holdings(plan, sites, self._preparation)
 

@@ -64,11 +64,16 @@ class AdaptedModel:
         torch.manual_seed(seed)
         heads = _heads(base.fresh, TASKS[kind].peft_type)
         config = adapter.peft_config(base.module, heads, TASKS[kind].peft_type)
+        quantised = bool(getattr(base.module, "is_quantized", False))
         if adapter.needs_full_precision:
+            if quantised:
+                raise ModelError("this adapter trains the base's own biases: leave out bits")
             base.module.float()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.module: Any = get_peft_model(base.module, config).to(device)
+            self.module: Any = get_peft_model(base.module, config)
+        if not quantised:  # which is where it was put when it was loaded
+            self.module.to(device)
         # PEFT's wrapper says it is in training while the base in it still is not.
         self.module.eval()
         self._config = config
@@ -85,8 +90,6 @@ class AdaptedModel:
         self.device = torch.device(device)
         self.base = ChangingBase(self.module)
         self._keeps_activations = True
-        # PEFT's own module says training at first, while the base inside is not.
-        self.module.eval()
         self._bind(_trainable_by_key(self.module), {**facts, **adapter.facts()})
 
     def _bind(self, places: Mapping[str, torch.nn.Parameter], facts: Mapping[str, Fact]) -> None:

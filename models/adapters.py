@@ -13,53 +13,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ConfigurationError, ModelError, nearest
+from models.lora.targets import attention_targets, family_targets, linear_names
 from models.schema import Fact
 
 # PEFT's own name for "no layer is wrapped"; what is trained is then the head and, maybe, biases.
 _NO_LAYER = "dummy-target-modules"
 
-_ATTENTION = (
-    ("q_proj", "v_proj"),
-    ("query", "value"),
-    ("q_lin", "v_lin"),
-    ("q", "v"),
-    ("query_key_value",),
-    ("qkv_proj",),
-    ("qkv",),
-    ("Wqkv",),
-    ("c_attn",),
-)
 _FEED_FORWARD = ("fc2", "down_proj", "dense", "lin2", "wo", "c_proj")
-
-
-def linear_names(module: Any) -> set[str]:
-    """Return the last parts of the names of a model's linear layers."""
-    import torch
-
-    kinds: tuple[type, ...] = (torch.nn.Linear,)
-    found = {n.rpartition(".")[2] for n, m in module.named_modules() if isinstance(m, kinds)}
-    conv1d = {
-        n.rpartition(".")[2] for n, m in module.named_modules() if type(m).__name__ == "Conv1D"
-    }
-    return found | conv1d
-
-
-def attention_targets(module: Any) -> tuple[str, ...]:
-    """Return the family's query and value projections.
-
-    Raises
-    ------
-    ModelError
-        None of the known names is there; lists the linear layers to choose from.
-    """
-    names = linear_names(module)
-    for family in _ATTENTION:
-        if names.issuperset(family):
-            return family
-    raise ModelError(
-        f"no query and value projections known in {type(module).__name__}; name the layers: "
-        f"adapter-args='targets=\"...\"' with some of {', '.join(sorted(names))}"
-    )
 
 
 class Adapter(BaseModel):
@@ -84,13 +44,13 @@ class Targeted(Adapter):
 
     targets: Annotated[
         str,
-        Field(description="comma list of layer names; empty = query and value of the model family"),
+        Field(description="comma list of layer names; empty = those usual for the model family"),
     ] = ""
 
     def target_modules(self, module: Any) -> list[str]:
         """Return the layers to adapt; every given name must match one."""
         if not self.targets:
-            return list(attention_targets(module))
+            return list(family_targets(module))
         wanted = [name.strip() for name in self.targets.split(",") if name.strip()]
         names = [n for n, _ in module.named_modules()]
         for name in wanted:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from models.errors import ModelError
@@ -46,10 +48,25 @@ class LoadedBase:
     fresh: tuple[str, ...]
 
 
-def load_base(folder: Path, kind: Kind, labels: tuple[str, ...], seed: int) -> LoadedBase:
+def load_base(
+    folder: Path,
+    kind: Kind,
+    labels: tuple[str, ...],
+    seed: int,
+    loading: Mapping[str, Any] = MappingProxyType({}),
+) -> LoadedBase:
     """Load a checkpoint with a classification head.
 
     What the checkpoint lacks (the head, at least) is initialised from `seed`, the same everywhere.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : Kind
+    labels : tuple of str
+    seed : int
+    loading : mapping
+        Of `models.bases.loading.Loading.keywords`.
 
     Raises
     ------
@@ -73,6 +90,7 @@ def load_base(folder: Path, kind: Kind, labels: tuple[str, ...], seed: int) -> L
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             local_files_only=True,
+            **loading,
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(

@@ -56,14 +56,14 @@ def errors_of(config: dict[str, object]) -> list[str]:
         (
             "dataset",
             "data/x.csv",
-            f"\"data/x.csv\": a local folder or file {RELATIVE}; else 'digits', 'breast-cancer' or a Hugging Face "
-            "name such as 'ag_news' or 'owner/name'",
+            f"\"data/x.csv\": a local folder or file {RELATIVE}; else 'digits', 'breast-cancer' or "
+            "a Hugging Face name such as 'ag_news' or 'owner/name'",
         ),
         (
             "model",
             "./vit",
-            f"\"./vit\": a local folder {RELATIVE}; else 'tiny-vit', 'tiny-table', a Hugging Face name, "
-            "or pkg:PACKAGE/PATH",
+            f"\"./vit\": a local folder {RELATIVE}; else 'tiny-vit', 'tiny-table', a Hugging Face "
+            "name, or pkg:PACKAGE/PATH",
         ),
         (
             "model",
@@ -137,7 +137,7 @@ def errors_of(config: dict[str, object]) -> list[str]:
             "model-args",
             "max-lenght=9",
             "\"max-lenght=9\": unknown option 'max-lenght': did you mean 'max-length'? "
-            "known: max-length, feature-dim, variants",
+            "known: max-length, bits, dtype, feature-dim, variants",
         ),
         (
             "optimizer-args",
