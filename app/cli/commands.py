@@ -143,6 +143,18 @@ def methods(
             show_methods(names or [], Console())
 
 
+@main.command("new-method", epilog="Exit codes: 0 done; 2 a name or folder that will not do.")
+def new_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the method, as 'my-method'.")],
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where it goes.")] = None,
+) -> None:
+    """Write a small package with a method of your own: it installs, runs and passes its tests."""
+    from app.cli.new_method import write_method
+
+    with _errors_for_people():
+        write_method(name, out, Console())
+
+
 @main.command()
 def settings() -> None:
     """List every setting with its default and what it allows."""
