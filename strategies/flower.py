@@ -61,6 +61,14 @@ class FlowerInterface(FlowerStrategy):
     @abstractmethod
     def is_linear(self) -> bool: ...
 
+    @property
+    @abstractmethod
+    def wants_start(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def own_closing(self) -> str: ...
+
     @abstractmethod
     def describe(self) -> str: ...
 

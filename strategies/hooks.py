@@ -28,6 +28,10 @@ class Hooks(Protocol):
         """Whether updates may be consumed one by one."""
 
     @property
+    def wants_start(self) -> bool:
+        """Whether stale updates come as they are, not rebased."""
+
+    @property
     def arrays(self) -> NamedArrays:
         """The global model, or what of it is aggregated."""
 

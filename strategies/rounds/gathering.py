@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from strategies.hooks import Aggregation, Hooks
 from strategies.rounds.context import RoundContext, Update
 from strategies.rounds.faithfulness import ExactMean
-from strategies.transport.exchange import Reply
+from strategies.rounds.record import Ledger, RoundRecord
+from strategies.transport.exchange import Arrival, Rejection, Reply
 
 
 class Gathering:
@@ -26,8 +28,6 @@ class Gathering:
     ----------
     accepted : list of Reply
         Without their arrays.
-    exact : ExactMean or None
-        What the result should be, where the method averages LoRA adapters.
     """
 
     def __init__(self, strategy: Hooks, context: RoundContext) -> None:
@@ -35,41 +35,22 @@ class Gathering:
         self._context = context
         self._streams: dict[str, Aggregation] = {}
         self._exact: dict[str, ExactMean] = {}
-        self._waiting: dict[str, Reply] = {}
+        self._waiting: dict[str, Update] = {}
+        self._staleness: Counter[int] = Counter()
         self.accepted: list[Reply] = []
-        self.exact: ExactMean | None = None
 
-    def add(self, reply: Reply) -> None:
-        """Take one reply; of its arrays nothing is kept where the rule allows it."""
+    def add(self, reply: Reply, arrival: Arrival | None = None) -> None:
+        """Take one reply; of its arrays nothing is kept where the rule allows it.
+
+        Parameters
+        ----------
+        reply : Reply
+        arrival : Arrival, optional
+            Where its base may be of an older round: when it was sent its start, and which.
+        """
         self.accepted.append(replace(reply, arrays=None))
-        if self._strategy.is_linear:
-            self._take(reply.stream, reply)
-        else:
-            self._waiting[reply.client] = reply
-
-    def result(self, cohort: Sequence[str]) -> Aggregation | None:
-        """Return the round's aggregation, ready for `conclude`; None if nothing came."""
-        for client in cohort:
-            if client in self._waiting:
-                self._take("", self._waiting.pop(client))
-        self.accepted = self._context.roster.in_order(self.accepted)
-        if not self._streams:
-            return None
-        place = {client: i for i, client in enumerate(self._context.roster.ids)}
-        ordered = sorted(self._streams, key=lambda stream: place.get(stream, -1))
-        first, exact = self._streams[ordered[0]], self._exact[ordered[0]]
-        for stream in ordered[1:]:
-            first.merge(self._streams[stream])
-            exact.merge(self._exact[stream])
-        self.exact = exact
-        return first
-
-    def _take(self, stream: str, reply: Reply) -> None:
         if reply.arrays is None:
             return
-        if stream not in self._streams:
-            self._streams[stream] = self._strategy.begin(self._context)
-            self._exact[stream] = ExactMean(self._strategy, self._context)
         update = Update(
             client=reply.client,
             arrays=reply.arrays,
@@ -78,5 +59,73 @@ class Gathering:
             notes=reply.notes,
             base_round=self._context.round,
         )
+        if arrival is not None:
+            update = replace(
+                update,
+                base_round=arrival.base_round,
+                start=arrival.start,
+                staleness=self._context.round - arrival.base_round,
+                seconds=arrival.arrived - arrival.sent,
+            )
+            self._staleness[update.staleness] += 1
+        if self._strategy.is_linear:
+            self._take(reply.stream, update)
+        else:
+            self._waiting[reply.client] = update
+
+    def concluded(
+        self, cohort: Sequence[str], rejected: Sequence[Rejection], ledger: Ledger
+    ) -> RoundRecord:
+        """Let the strategy make its next model of what came, and book the round.
+
+        Parameters
+        ----------
+        cohort : sequence of str
+            Who was asked.
+        rejected : sequence of Rejection
+            Booked before.
+        ledger : Ledger
+        """
+        context, accepted = self._context, self._context.roster.in_order(self.accepted)
+        figures = self._aggregated(cohort)
+        for reply in accepted:
+            ledger.trained(reply, context.round)
+        examples = sum(reply.num_examples for reply in accepted)
+        losses = sum(r.num_examples * r.metrics.get("train_loss", 0.0) for r in accepted)
+        return RoundRecord(
+            round=context.round,
+            train_loss=losses / examples if examples else None,
+            bytes_up=sum(reply.bytes_up for reply in accepted),
+            bytes_down=sum(reply.bytes_down for reply in accepted),
+            clients_asked=len(cohort),
+            clients_answered=len(accepted),
+            rejected=tuple(context.roster.in_order(rejected)),
+            remarks=tuple(remark for reply in accepted for remark in reply.remarks),
+            method=figures,
+            cohort=tuple(cohort),
+            answered=tuple(reply.client for reply in accepted),
+            staleness=dict(sorted(self._staleness.items())),
+        )
+
+    def _aggregated(self, cohort: Sequence[str]) -> Mapping[str, float]:
+        """Conclude the round's aggregation; return its figures, none if nothing came."""
+        for client in cohort:
+            if client in self._waiting:
+                self._take("", self._waiting.pop(client))
+        if not self._streams:
+            return {}
+        place = {client: i for i, client in enumerate(self._context.roster.ids)}
+        ordered = sorted(self._streams, key=lambda stream: place.get(stream, -1))
+        first, exact = self._streams[ordered[0]], self._exact[ordered[0]]
+        for stream in ordered[1:]:
+            first.merge(self._streams[stream])
+            exact.merge(self._exact[stream])
+        self._strategy.conclude(first, self._context)
+        return {**exact.figures(), **self._strategy.figures()}
+
+    def _take(self, stream: str, update: Update) -> None:
+        if stream not in self._streams:
+            self._streams[stream] = self._strategy.begin(self._context)
+            self._exact[stream] = ExactMean(self._strategy, self._context)
         self._streams[stream].add(update)
         self._exact[stream].add(update)

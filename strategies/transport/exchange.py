@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from models.schema import NamedArrays, Schema
 from strategies.transport.roster import Roster
@@ -187,6 +187,7 @@ class Training:
     outcome: str
 
 
+@runtime_checkable
 class OpenExchange(Exchange, Protocol):
     """An exchange in which not everybody who was asked is waited for.
 

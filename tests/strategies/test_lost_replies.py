@@ -86,7 +86,7 @@ def test_the_record_does_not_know_who_came_first(
 def test_f13_a_thousand_replays_count_for_nothing() -> None:
     """Messages of this round and of earlier ones come again, as they were and as copies."""
     grid = packed()
-    below = grid._grid
+    below = grid._below
     assert isinstance(below, LocalGrid)
     generator = derive_generator(13, "replays")
     real, seen = below.pull_messages, list[Message]()

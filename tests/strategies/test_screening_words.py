@@ -250,7 +250,7 @@ def test_b20_only_the_exception_class_leaves_a_site() -> None:
 
 def test_b20_a_process_that_dies_says_one_word() -> None:
     grid = packed()
-    assert isinstance(grid._grid, LocalGrid)
+    assert isinstance(grid._below, LocalGrid)
 
     def die(message: Message, reply: Message) -> Message:
         if message.metadata.message_type == "train" and message.metadata.dst_node_id == 1001:
@@ -259,7 +259,7 @@ def test_b20_a_process_that_dies_says_one_word() -> None:
             )
         return reply
 
-    grid._grid._tamper = die
+    grid._below._tamper = die
     rejected = run(grid).record.rejected
     assert {r.client for r in rejected} == {"c-1", "c-3"}
     assert {r.detail for r in rejected} == {r"the node's process failed (Bad\x1b[31m\nError)"}
@@ -318,7 +318,7 @@ def test_f13_an_answer_for_another_round_does_not_count(said: object) -> None:
 
 def test_f13_replayed_messages_count_once() -> None:
     grid = packed()
-    below = grid._grid
+    below = grid._below
     assert isinstance(below, LocalGrid)
     real, seen = below.pull_messages, list[Message]()
 

@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+from strategies.rounds.closing.asynchronous import Asynchronous, AsynchronousOptions
 from strategies.rounds.closing.base import Closing, Standing, Waiting
+from strategies.rounds.closing.factory import (
+    CLOSINGS,
+    closing_names,
+    closing_option_errors,
+    is_stale,
+    make_closing,
+)
+from strategies.rounds.closing.rule import ClosingOptions, Rule
 
-__all__ = ["Closing", "Standing", "Waiting"]
+__all__ = [
+    "CLOSINGS",
+    "Asynchronous",
+    "AsynchronousOptions",
+    "Closing",
+    "ClosingOptions",
+    "Rule",
+    "Standing",
+    "Waiting",
+    "closing_names",
+    "closing_option_errors",
+    "is_stale",
+    "make_closing",
+]
