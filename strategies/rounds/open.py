@@ -144,7 +144,7 @@ class OpenRounds:
                 frame.rejected(arrival.item)
             else:
                 frame.tell_remarks(arrival.item)
-                self._out.waiting[arrival.item.client] = arrival
+                self._out.waiting[arrival.client] = arrival
         return arrivals
 
     def _try_again(self, server_round: int, attempt: int, lost: Sequence[Rejection]) -> None:
@@ -180,7 +180,7 @@ class OpenRounds:
         gathering = Gathering(frame.strategy, context)
         replies = [arrival for client in taken if (arrival := self._out.waiting.pop(client))]
         place = {client: i for i, client in enumerate(context.roster.ids)}
-        for arrival in sorted(replies, key=lambda a: place.get(a.item.client, -1)):
+        for arrival in sorted(replies, key=lambda a: place.get(a.client, -1)):
             reply = self._fresh(arrival, context)
             if isinstance(reply, Rejection):
                 lost.append(reply)

@@ -7,23 +7,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from logging import WARNING
 
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
-from flwr.supercore import log
 
-from models.errors import ClientError, one_line
+from models.errors import ClientError
 from models.lora.base_change import BaseChanges
-from models.messages import NO_RUN, PackRequest, RunIdentity, unpack_results
+from models.messages import NO_RUN, PackRequest, RunIdentity
 from models.records import WireDtype, wire_bytes
-from models.results import ClientResult
 from models.schema import NamedArrays, Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.hello import Registrar
 from strategies.transport.lanes import Lane, Loss, Parcel, Pool
+from strategies.transport.pack_reader import PackReader
 from strategies.transport.packing import Pack, plan_packs
 from strategies.transport.polling import Poller
+from strategies.transport.roster import Roster
 from strategies.transport.screening import Asked, Gate
 
 _WORKER = re.compile(r"actor_id: ([0-9a-f]+)")
@@ -40,6 +39,12 @@ class _SharedStart:
         if self._buffer is None or self._of is not request.arrays[0]:
             self._of, self._buffer = request.arrays[0], request.encoded()
         return self._buffer
+
+
+def poller_for(roster: Roster) -> Poller:
+    """Return how to wait for these nodes: a real one is asked over the network."""
+    stays = all(node.persistent for node in roster.nodes.values())
+    return Poller(0.02) if stays else Poller(0.1, first=0.1, share=4)
 
 
 class Dispatcher:
@@ -84,6 +89,7 @@ class Dispatcher:
         self._pack_bytes = pack_bytes
         self._wire = wire
         self._gate = gate
+        self._reader = PackReader(registrar.roster, gate, wire)
         self._shared = _SharedStart()
         self._dead: set[str] = set()
 
@@ -117,18 +123,13 @@ class Dispatcher:
         if not here:
             return
         deadline = time.monotonic() + timeout
-        samples = {roster[client].variant: client for client in reversed(here)}
-        size = max(wire_bytes(build(c).arrays, self._wire) for c in samples.values())
-        pools = _pools(plan_packs(roster, here, size, self._pack_bytes))
+        pools = _pools(self.packs(here, build), action, server_round)
         lanes = [lane for pool in pools for lane in pool.lanes]
-        stays = all(node.persistent for node in roster.nodes.values())
-        poller = Poller(0.02) if stays else Poller(0.1, first=0.1, share=4)
+        poller = poller_for(roster)
         while not all(lane.done for lane in lanes):
             for pool in pools:
-                for lane, parcel in pool.leaving():
-                    self._send(lane, parcel, action, build, server_round)
-                self._accompany(pool)
-            came = self._collect(pools, action, server_round)
+                self.send_leaving(pool, build)
+            came = self.collect(pools)
             for lane in lanes:
                 yield from lane.in_turn()
             if came:
@@ -140,14 +141,22 @@ class Dispatcher:
         for lane in lanes:
             yield from lane.late(server_round, timeout)
 
-    def _send(
-        self,
-        lane: Lane,
-        parcel: Parcel,
-        action: Action,
-        build: Callable[[str], Request],
-        server_round: int,
-    ) -> None:
+    def packs(
+        self, clients: Sequence[str], build: Callable[[str], Request]
+    ) -> dict[int, list[Pack]]:
+        """Plan the packs of clients who can be reached, by node; a client of each size is built."""
+        roster = self._registrar.roster
+        samples = {roster[client].variant: client for client in reversed(clients)}
+        sizes = [wire_bytes(build(client).arrays, self._wire) for client in samples.values()]
+        return plan_packs(roster, clients, max(sizes, default=0), self._pack_bytes)
+
+    def send_leaving(self, pool: Pool, build: Callable[[str], Request]) -> None:
+        """Send the packs of a pool that may leave now."""
+        for lane, parcel in pool.leaving():
+            self._send(lane, parcel, build)
+        self._accompany(pool)
+
+    def _send(self, lane: Lane, parcel: Parcel, build: Callable[[str], Request]) -> None:
         pack = parcel.pack
         requests = {client: build(client) for client in pack.clients}
         arrays = [request.arrays for request in requests.values()]
@@ -156,7 +165,7 @@ class Dispatcher:
         version = max(request.base_version for request in requests.values())
         asked = PackRequest(
             plan=preparation.plan_hash if preparation else "",
-            server_round=server_round,
+            server_round=parcel.server_round,
             clients=pack.clients,
             arrays=tuple(arrays[:1] if shared else arrays),
             options=tuple(self._options(request) for request in requests.values()),
@@ -170,7 +179,7 @@ class Dispatcher:
             requests = {c: replace(r, bytes_beside=beside) for c, r in requests.items()}
         buffer = self._shared.buffer_of(asked) if shared else None
         content = asked.to_content(buffer, self._known)
-        (message_id,) = self._grid.push_messages([Message(content, pack.node.id, action)])
+        (message_id,) = self._grid.push_messages([Message(content, pack.node.id, parcel.action)])
         lane.under_way[message_id] = (parcel, requests)
 
     def _options(self, request: Request) -> Mapping[str, str | int | float | bool]:
@@ -193,7 +202,8 @@ class Dispatcher:
         if alone is not None and others:
             pool.company.add(self._registrar.greet_again(others[0]))
 
-    def _collect(self, pools: Sequence[Pool], action: Action, server_round: int) -> bool:
+    def collect(self, pools: Sequence[Pool]) -> bool:
+        """Put what came into the lanes that wait for it; say whether anything did."""
         company = {i: pool for pool in pools for i in pool.company}
         packs = {i: (pool, lane) for pool in pools for lane in pool.lanes for i in lane.under_way}
         came = False
@@ -207,7 +217,7 @@ class Dispatcher:
             pool, lane = packs[asked]
             came = True
             parcel, requests = lane.under_way.pop(asked)
-            answers = self._read(message, parcel.pack, requests, action, server_round)
+            answers = self._reader.read(message, parcel, requests)
             if not message.has_error():
                 pool.came_back()
             if isinstance(answers, ClientError):
@@ -216,8 +226,8 @@ class Dispatcher:
                         self._has.pop(parcel.pack.node.id, None)
                         self._registrar.reprepare(parcel.pack.node.id)
                     continue
-                clients = parcel.pack.clients
-                answers = [Asked(c, action, server_round).rejection(answers) for c in clients]
+                asked_of = partial(Asked, action=parcel.action, server_round=parcel.server_round)
+                answers = [asked_of(client).rejection(answers) for client in parcel.pack.clients]
             else:
                 self._has[parcel.pack.node.id] = max(r.base_version for r in requests.values())
             lane.answered[parcel.number] = answers
@@ -233,70 +243,14 @@ class Dispatcher:
         self._dead.update(named.groups() if named else ())
         return "failed"
 
-    def _read(
-        self,
-        message: Message,
-        pack: Pack,
-        requests: Mapping[str, Request],
-        action: Action,
-        server_round: int,
-    ) -> list[Reply | Rejection] | ClientError:
-        """Read a pack's answer; a ClientError where the whole pack was lost."""
-        if message.has_error():
-            reason = one_line(str(message.error.reason).partition(":")[0], 100)
-            return ClientError("client-app", f"the node's process failed ({reason})")
-        schemas: dict[str, Schema] = {}
-        if action == "train":
-            schemas = {client: request.reply_schema for client, request in requests.items()}
-        try:
-            answers = unpack_results(message.content, pack.clients, schemas, server_round)
-        except ClientError as error:
-            return error
-        if answers.ignored:
-            log(
-                WARNING,
-                "round %d: %d answers of clients that were not asked, or not twice: %s",
-                *(server_round, len(answers.ignored), one_line(answers.ignored[0], 80)),
-            )
-        results = answers.results.values()
-        if results and all(r.error and r.error[0] == "unprepared" for r in results):
-            return ClientError("unprepared", "the node lost its plan")
-        return [
-            self._screen(answers.results.get(client), requests[client], pack, action, server_round)
-            for client in pack.clients
-        ]
 
-    def _screen(
-        self,
-        result: ClientResult | None,
-        request: Request,
-        pack: Pack,
-        action: Action,
-        server_round: int,
-    ) -> Reply | Rejection:
-        known = self._registrar.roster[request.client]
-        asked = Asked(
-            request.client,
-            action,
-            server_round,
-            start=request.arrays,
-            declared=known.examples if action == "train" else known.test_examples,
-            stream=pack.node.stream,
-            bytes_down=wire_bytes(request.arrays, self._wire) + request.bytes_beside,
-        )
-        if result is None:
-            return asked.rejection(ClientError("missing", "its node left it out of the answer"))
-        size = wire_bytes(result.arrays, self._wire) if result.arrays is not None else 0
-        return self._gate.admit(result, asked, bytes_up=size)
-
-
-def _pools(planned: Mapping[int, Sequence[Pack]]) -> list[Pool]:
+def _pools(planned: Mapping[int, Sequence[Pack]], action: Action, server_round: int) -> list[Pool]:
     """Make the lanes; nodes whose processes stay between messages share them (simulation)."""
     shared: list[Lane] = []
     pools = []
     for packs in planned.values():
         node = packs[0].node
-        parcels = deque(Parcel(number, pack) for number, pack in enumerate(packs))
+        parcels = deque(Parcel(i, pack, action, server_round) for i, pack in enumerate(packs))
         lane = Lane(parcels, window=2 * max(1, node.workers))
         if node.persistent:
             shared.append(lane)

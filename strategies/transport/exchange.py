@@ -164,6 +164,11 @@ class Arrival:
     arrived: float
     start: NamedArrays | None = None
 
+    @property
+    def client(self) -> str:
+        """Whose it is."""
+        return self.item.client
+
 
 @dataclass(frozen=True)
 class Training:

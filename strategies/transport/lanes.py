@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from strategies.transport.exchange import Rejection, Reply, Request
+from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.packing import Pack
 
 Loss = Literal["unusable", "failed", "untouched"]
@@ -21,10 +21,12 @@ _PROBES = 5
 
 @dataclass(frozen=True)
 class Parcel:
-    """A pack and its place among its node's packs."""
+    """A pack, its place among its node's packs, and what it is asked in which round."""
 
     number: int
     pack: Pack
+    action: Action
+    server_round: int
 
 
 @dataclass
