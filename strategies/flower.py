@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from logging import INFO
+from logging import INFO, WARNING
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -21,11 +21,12 @@ from models.records import from_stock, to_stock
 from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.hooks import Aggregation
+from strategies.rounds.closing import make_closing
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.loop import RoundLoop
 from strategies.rounds.options import LoopOptions
 from strategies.transport.client_nodes import ClientNodes
-from strategies.transport.exchange import Exchange, Reply
+from strategies.transport.exchange import Exchange, OpenExchange, Reply
 from strategies.transport.roster import Client, Node, Roster
 from strategies.transport.screening import Asked, Gate
 from strategies.transport.stock import StockExchange, read_stock
@@ -141,6 +142,10 @@ class FlowerInterface(FlowerStrategy):
         else:
             exchange = StockExchange(grid)
             start = from_stock(initial_arrays)
+        closing = make_closing(self.own_closing, self)
+        if closing is not None and not isinstance(exchange, OpenExchange):
+            log(WARNING, "\t> rounds wait for everybody: '%s' needs a ClientGrid", self.own_closing)
+            closing = None
         should_stop = kwargs.get("should_stop")
 
         def evaluate(server_round: int, arrays: NamedArrays) -> dict[str, float]:
@@ -162,6 +167,7 @@ class FlowerInterface(FlowerStrategy):
                 evaluate_config=dict(evaluate_config or {}),
             ),
             evaluate_server=evaluate if evaluate_fn else None,
+            closing=closing,
         )
         self.summary()
         loop.start(start)

@@ -98,6 +98,8 @@ class RoundLoop:
         """Begin a new run with this first model."""
         self.strategy.initialise(arrays)
         self._next = 0
+        if self._open is not None:
+            self._open.set_clock(0.0)
 
     def resume(self, next_round: int, ledger: Ledger, state: State = NOTHING) -> None:
         """Go on at a round; the strategy's state was restored.

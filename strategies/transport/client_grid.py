@@ -5,7 +5,8 @@ Strategies, ours and Flower's own, address clients and never see packs or proces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from uuid import uuid4
 
 from flwr.serverapp import Grid
@@ -16,7 +17,15 @@ from models.records import WireDtype
 from models.schema import Schema
 from strategies.transport.client_nodes import ClientNodes
 from strategies.transport.dispatcher import Dispatcher
-from strategies.transport.exchange import Action, Rejection, Reply, Request
+from strategies.transport.exchange import (
+    Action,
+    Arrival,
+    Rejection,
+    Reply,
+    Request,
+    Training,
+)
+from strategies.transport.flights import OpenDispatcher
 from strategies.transport.hello import Registrar
 from strategies.transport.roster import Roster
 from strategies.transport.screening import Gate, NormRule
@@ -39,7 +48,11 @@ class ClientGrid(ClientNodes):
         Dtype in which arrays travel.
     norm_rule : NormRule, optional
         What is done about updates far larger than usual.
+    clock : callable
+        Monotonic seconds.
     """
+
+    virtual = False
 
     def __init__(
         self,
@@ -50,12 +63,14 @@ class ClientGrid(ClientNodes):
         pack_bytes: int = 8 << 20,
         wire: WireDtype = "float32",
         norm_rule: NormRule | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(grid, schema, Gate(norm_rule))
         self._registrar = registrar
         self._dispatcher = Dispatcher(
             grid, registrar, pack_bytes=pack_bytes, wire=wire, gate=self.gate, schema=schema
         )
+        self._open = OpenDispatcher(self._dispatcher, registrar.roster, clock)
         self.begin_run(uuid4().hex)
 
     @property
@@ -94,3 +109,48 @@ class ClientGrid(ClientNodes):
         return self._dispatcher.exchange(
             action, clients, build, server_round=server_round, timeout=timeout
         )
+
+    # ---- rounds that close before everybody has answered ------------------------------------
+
+    def now(self) -> float:
+        """Return the seconds since the run began."""
+        return self._open.now()
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the clock of a run that begins or goes on."""
+        self._open.set_clock(seconds)
+
+    @property
+    def under_way(self) -> Mapping[str, int]:
+        """The clients who are training, and the round in which each was sent its start."""
+        return self._open.under_way
+
+    def send(
+        self,
+        clients: Sequence[str],
+        build: Callable[[str], Request],
+        *,
+        server_round: int,
+        timeout: float,
+        sent: float | None = None,
+    ) -> None:
+        """Ask clients to train, and return at once; see `OpenExchange.send`.
+
+        On the real clock a client that is asked again after a pause has its whole time again, so
+        `sent` only says that this opens no round.
+        """
+        if sent is None:
+            self.gate.open_round(server_round)
+        self._open.send(clients, build, server_round=server_round, timeout=timeout)
+
+    def next(self, until: float) -> Sequence[Arrival]:
+        """Wait for the next answers; see `OpenExchange.next`."""
+        return self._open.next(until)
+
+    def release(self, clients: Sequence[str]) -> None:
+        """Wait no longer for clients."""
+        self._open.release(clients)
+
+    def trainings(self) -> Sequence[Training]:
+        """Return the trainings that ended since this was called last."""
+        return self._open.trainings()

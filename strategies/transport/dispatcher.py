@@ -19,11 +19,11 @@ from models.schema import NamedArrays, Schema
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.hello import Registrar
 from strategies.transport.lanes import Lane, Loss, Parcel, Pool
-from strategies.transport.pack_reader import PackReader
+from strategies.transport.pack_reader import PackReader, refused
 from strategies.transport.packing import Pack, plan_packs
 from strategies.transport.polling import Poller
 from strategies.transport.roster import Roster
-from strategies.transport.screening import Asked, Gate
+from strategies.transport.screening import Gate
 
 _WORKER = re.compile(r"actor_id: ([0-9a-f]+)")
 
@@ -226,8 +226,7 @@ class Dispatcher:
                         self._has.pop(parcel.pack.node.id, None)
                         self._registrar.reprepare(parcel.pack.node.id)
                     continue
-                asked_of = partial(Asked, action=parcel.action, server_round=parcel.server_round)
-                answers = [asked_of(client).rejection(answers) for client in parcel.pack.clients]
+                answers = refused(parcel, answers)
             else:
                 self._has[parcel.pack.node.id] = max(r.base_version for r in requests.values())
             lane.answered[parcel.number] = answers

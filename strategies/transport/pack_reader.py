@@ -19,6 +19,14 @@ from strategies.transport.roster import Roster
 from strategies.transport.screening import Asked, Gate
 
 
+def refused(parcel: Parcel, error: ClientError) -> list[Reply | Rejection]:
+    """Return the rejections of a pack that was lost."""
+    return [
+        Asked(client, parcel.action, parcel.server_round).rejection(error)
+        for client in parcel.pack.clients
+    ]
+
+
 class PackReader:
     """Reads what came back for a pack.
 
