@@ -276,6 +276,18 @@ class Registry:
             return error.errors
         return []
 
+    def closing_of(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> str:
+        """Return what closes a composition's rounds where the settings do not say."""
+        return self.compose(names, options).own_closing
+
+    def stale_errors(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> list[str]:
+        """Say why a composition cannot take updates of older rounds."""
+        return self.compose(names, options).stale_errors
+
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
         return self._known.objectives.keys()

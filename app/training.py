@@ -19,6 +19,7 @@ from models.errors import one_line
 from strategies.base import Strategy
 from strategies.participation import Participation, make_participation
 from strategies.pooled import Pooled
+from strategies.rounds.closing import Closing, make_closing
 from strategies.rounds.context import EVERYBODY, Truth
 from strategies.rounds.loop import RoundLoop
 from strategies.rounds.options import LoopOptions
@@ -79,6 +80,7 @@ def train_rounds(
         if strategy.serves_all
         else None,
         participation=_participation(strategy, settings, federation),
+        closing=_closing(strategy, settings) if checkpoints is not None else None,
         progress=_Progress(directory, settings.num_server_rounds),
     )
     found = checkpoints.newest() if checkpoints is not None and settings.resume else None
@@ -93,13 +95,15 @@ def train_rounds(
     if found is not None:
         federation.roster.recall(found.roster)
         strategy.restore(found.state)
-        loop.resume(found.round + 1, found.ledger)
+        loop.resume(found.round + 1, found.ledger, found.loop)
         results.keep(found.history, found.round)
         last = RoundRecord.from_json(found.history[-1])
         log(INFO, "continuing after round %d", found.round)
     elif settings.resume and checkpoints is not None:
         log(INFO, "no checkpoint yet: starting from the beginning")
     first, began, told = last.round, time.monotonic(), set[str]()
+    # By checkpoint, the oldest round whose personal state somebody under way still reads.
+    bases: dict[int, int] = {}
     for record in loop.rounds():
         last = _with_refused(record, federation, loop.ledger, told)
         results.add(last)
@@ -109,10 +113,14 @@ def train_rounds(
             screening = federation.grid.gate.state()
             roster = federation.roster.to_dicts()
             checkpoints.save(
-                last.round, strategy.state(), loop.ledger, results.lines, screening, roster
+                *(last.round, strategy.state(), loop.ledger, results.lines, screening, roster),
+                loop.state(),
             )
             strategy.saved(checkpoints.oldest)
-            federation.grid.begin_run(uid, checkpoints.oldest, strategy.changes)
+            bases[last.round] = last.round if loop.oldest_base is None else loop.oldest_base - 1
+            kept = [base for saved, base in bases.items() if saved >= checkpoints.oldest]
+            oldest = min(checkpoints.oldest, *kept)
+            federation.grid.begin_run(uid, oldest, strategy.changes)
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     if settings.collect_personal and checkpoints is not None:
@@ -135,6 +143,11 @@ def _participation(strategy: Strategy, settings: Settings, federation: Federatio
         settings.seed,
         federation.plan.labels,
     )
+
+
+def _closing(strategy: Strategy, settings: Settings) -> Closing | None:
+    name = settings.closing or strategy.own_closing
+    return make_closing(name, strategy, settings.closing_args)
 
 
 def _with_refused(

@@ -34,6 +34,14 @@ class State:
             {k[len(start) :]: v for k, v in self.values.items() if k.startswith(start)},
         )
 
+    def beside(self, name: str) -> State:
+        """Return the part that `nested` did not put under a prefix."""
+        start = f"{name}/"
+        return State(
+            {k: v for k, v in self.arrays.items() if not k.startswith(start)},
+            {k: v for k, v in self.values.items() if not k.startswith(start)},
+        )
+
     def __or__(self, other: State) -> State:
         return State({**self.arrays, **other.arrays}, {**self.values, **other.values})
 

@@ -50,8 +50,9 @@ class Strategy(FlowerInterface):
         Clients may have base models of their own: nothing of them is averaged but what all share.
     closing : str
         What closes its rounds where the settings do not say (`strategies.rounds.closing`).
-    takes_stale : bool
-        Its rounds may close while clients are still training: an update may be of an older round.
+    needs_fresh : str
+        Why its rounds may not close while clients are still training, so that an update may be of
+        an older round; empty: they may.
     reads_start : bool
         It was made for stale updates and gets them as they came, with what they started from.
         Others get them rebased: what the client would be sent now, plus what it changed.
@@ -73,7 +74,7 @@ class Strategy(FlowerInterface):
     mixes_ranks: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = False
     closing: ClassVar[str] = "all"
-    takes_stale: ClassVar[bool] = True
+    needs_fresh: ClassVar[str] = ""
     reads_start: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = Options
 
@@ -156,9 +157,14 @@ class Strategy(FlowerInterface):
         return self.closing
 
     @property
-    def allows_stale(self) -> bool:
-        """Whether an update may be of an older round."""
-        return self.takes_stale
+    def stale_errors(self) -> list[str]:
+        """Why it cannot take updates of older rounds, and what would help; empty if it can."""
+        if not self.needs_fresh:
+            return []
+        return [
+            f"{type(self).__name__} would get updates of older rounds: {self.needs_fresh}; "
+            "take closing = 'all' or 'first'"
+        ]
 
     @property
     def wants_start(self) -> bool:

@@ -89,9 +89,16 @@ class Wrapper(Strategy):
         return self.inner.own_closing if self.closing == "all" else self.closing
 
     @property
-    def allows_stale(self) -> bool:
-        """Where neither it nor what it wraps needs updates of its own round."""
-        return self.takes_stale and self.inner.allows_stale
+    def stale_errors(self) -> list[str]:
+        """Its own and those of what it wraps, and what keeps the two apart."""
+        errors = [*super().stale_errors, *self.inner.stale_errors]
+        if self.inner.wants_start and not self.wants_start:
+            inner, own = type(self.inner).__name__, type(self).__name__
+            errors.append(
+                f"{inner} weighs updates by their age, and {own} around it would get them moved "
+                f"to the model of now; put {inner} around {own}"
+            )
+        return errors
 
     @property
     def wants_start(self) -> bool:

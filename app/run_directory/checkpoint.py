@@ -1,10 +1,10 @@
 """Checkpoints: what a run needs to go on as if nothing had happened.
 
-One folder a checkpoint: ``state.safetensors`` (the strategy's vectors), ``state.json`` (its values,
-the round, the clients' accounts, the rounds so far, what the gate remembers) and ``manifest.json``
-with the SHA-256 sums of both. Every file is written to a temporary name, flushed and renamed, the
-manifest last: a folder without a matching manifest is no checkpoint. Generators need no place in
-it, because they are derived from seed and round.
+One folder a checkpoint: ``state.safetensors`` (the vectors of the strategy and of the loop),
+``state.json`` (their values, the round, the clients' accounts, the rounds so far, what the gate
+remembers) and ``manifest.json`` with the SHA-256 sums of both. Every file is written to a temporary
+name, flushed and renamed, the manifest last: a folder without a matching manifest is no checkpoint.
+Generators need no place in it, because they are derived from seed and round.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from strategies.base import State
 from strategies.rounds.record import ClientAccount, Ledger
 
 FORMAT = 1
+_LOOP = "@loop"
+_NOTHING = State()
 _FILES = ("state.safetensors", "state.json")
 _NAME = re.compile(r"round-\d{6,}")
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, SafetensorError, RunDirectoryError)
@@ -56,6 +58,8 @@ class Checkpoint:
         The gate's state: the norms of the updates accepted so far.
     roster : tuple of mapping
         Every client known by then, reachable or not.
+    loop : State
+        The round loop's: who was under way, and what waited for the next round.
     """
 
     round: int
@@ -64,6 +68,7 @@ class Checkpoint:
     history: tuple[str, ...]
     screening: Mapping[str, int | Sequence[float]] = field(default_factory=dict)
     roster: tuple[Mapping[str, object], ...] = ()
+    loop: State = _NOTHING
 
 
 class Checkpoints:
@@ -94,9 +99,11 @@ class Checkpoints:
         history: Sequence[str],
         screening: Mapping[str, int | Sequence[float]] = MappingProxyType({}),
         roster: Sequence[Mapping[str, object]] = (),
+        loop: State = _NOTHING,
     ) -> None:
         """Write a checkpoint and let go of the oldest ones."""
         self._check_folder()
+        state |= loop.nested(_LOOP)
         place = self._folder / f"round-{server_round:06d}"
         arrays = save({k: np.ascontiguousarray(v) for k, v in state.arrays.items()})
         values = json.dumps(
@@ -195,14 +202,15 @@ class Checkpoints:
             )
         ledger = Ledger()
         ledger.accounts.update({k: ClientAccount(**v) for k, v in raw["clients"].items()})
-        state = State(load(data["state.safetensors"]), raw["values"])
+        whole = State(load(data["state.safetensors"]), raw["values"])
         return Checkpoint(
             int(raw["round"]),
-            state,
+            whole.beside(_LOOP),
             ledger,
             tuple(raw["history"]),
             raw["screening"],
             tuple(raw["roster"]),
+            whole.under(_LOOP),
         )
 
 

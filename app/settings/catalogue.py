@@ -29,6 +29,16 @@ class MethodCatalogue(Protocol):
     ) -> list[str]:
         """Say why known methods with checked options cannot be put together."""
 
+    def closing_of(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> str:
+        """Return what closes the rounds of a composition where the settings do not say."""
+
+    def stale_errors(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> list[str]:
+        """Say why a composition cannot take updates of older rounds."""
+
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
 

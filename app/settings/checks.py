@@ -13,6 +13,7 @@ from clients.data.drift import NO_DRIFT, validate_drift
 from clients.plan import optimizer_arg_errors
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
+from strategies.rounds.closing import closing_names, closing_option_errors, is_stale
 
 BASELINES = ("local", "global")
 
@@ -48,6 +49,7 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
             catalogue.participation_names(),
             catalogue.participation_option_errors,
         ),
+        *_closing(settings, catalogue),
         *_ranks(settings),
         *_objective(settings, catalogue),
         *_optimizer(settings),
@@ -97,6 +99,19 @@ def _named(
     if name not in known:
         return [((key,), f"no {key} '{name}'; {nearest(name, known)}")]
     return [((f"{key}-args", key), f"{key} '{name}': {line}") for line in check(name, args)]
+
+
+def _closing(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
+    if _strategy(settings, catalogue) or _strategy_args(settings, catalogue):
+        return []  # what is put together wrongly was said before
+    methods, options = settings.methods, settings.method_options
+    name = settings.closing or catalogue.closing_of(methods, options)
+    args = settings.closing_args
+    findings = _named("closing", name, args, closing_names(), closing_option_errors)
+    if not findings and is_stale(name):
+        lines = catalogue.stale_errors(methods, options)
+        findings = [(("closing", "strategy"), f"under '{name}', {line}") for line in lines]
+    return findings
 
 
 def _ranks(settings: Settings) -> list[Finding]:

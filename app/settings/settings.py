@@ -78,6 +78,8 @@ class Settings(BaseModel):
     clients_per_round: int = _key(0, "Clients asked in a round; 0 asks all.", ge=0)
     participation: NotEmpty = _key("always", "Who can answer in a round: a scenario.")
     participation_args: Arguments = _key("", "Options of the scenario: p=0.5, dropout=0.1.")
+    closing: str = _key("", "What closes a round; empty: the method's own, most often all.")
+    closing_args: Arguments = _key("", "Options of the closing rule: size=10, concurrency=20.")
     seed: int = _key(42, "The seed of everything random.", ge=0)
     partition_seed: int = _key(-1, "The seed of the partition; -1 takes seed.", ge=-1)
     dataset: Dataset = _key(

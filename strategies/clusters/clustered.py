@@ -43,6 +43,7 @@ class Clustered(base.Wrapper):
 
     has_global_model: ClassVar[bool] = False
     several_models: ClassVar[bool] = True
+    needs_fresh: ClassVar[str] = "clients are told apart by what they did in one round"
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
 
     def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:

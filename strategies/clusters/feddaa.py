@@ -81,6 +81,7 @@ class FedDAA(base.Strategy):
     has_global_model: ClassVar[bool] = False
     clusterable: ClassVar[bool] = False
     several_models: ClassVar[bool] = True
+    needs_fresh: ClassVar[str] = "clients choose among the models of one round"
     Options: ClassVar[type[base.Options]] = FedDAAOptions
     options: FedDAAOptions
 

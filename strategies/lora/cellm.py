@@ -57,6 +57,7 @@ class CELLM(base.Strategy):
     about: ClassVar[str] = "top-k of the adapter down, top-k of the change up, dense on the server"
     travels: ClassVar[str] = "density-down and density-up of all numbers, with their places"
     clusterable: ClassVar[bool] = False
+    reads_start: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = CELLMOptions
     options: CELLMOptions
     _masked: tuple[NamedArrays, NamedArrays] | None = None

@@ -24,6 +24,7 @@ class Merging(base.Strategy):
     """Keeps the versions of the base."""
 
     clusterable: ClassVar[bool] = False
+    needs_fresh: ClassVar[str] = "each round changes the frozen base under the adapter"
     _folder: Path | None = None
 
     def keep_in(self, folder: Path) -> None:

@@ -26,6 +26,7 @@ class RoLoRA(FedAvg):
 
     about: ClassVar[str] = "trains B and A in alternate rounds, the other frozen: exact"
     travels: ClassVar[str] = "A and B down, the trained one up"
+    needs_fresh: ClassVar[str] = "each round averages one of two factors"
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Refuse adapters without factors."""

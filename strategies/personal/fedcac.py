@@ -87,6 +87,7 @@ class FedCAC(base.Wrapper):
     keeps_state: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False
+    needs_fresh: ClassVar[str] = "masks of one round are compared with each other"
     Options: ClassVar[type[base.Options]] = FedCACOptions
     options: FedCACOptions
 

@@ -50,6 +50,7 @@ class CCVR(base.Wrapper):
     tells_clients: ClassVar[bool] = False
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False
+    needs_fresh: ClassVar[str] = "the last round asks for statistics of its own model"
     Options: ClassVar[type[base.Options]] = CCVROptions
     options: CCVROptions
 

@@ -61,6 +61,7 @@ class GGEUR(base.Wrapper):
     keeps_state: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False
+    needs_fresh: ClassVar[str] = "its first rounds ask for other things than its later ones"
     Options: ClassVar[type[base.Options]] = GGEUROptions
     options: GGEUROptions
 

@@ -201,7 +201,7 @@ class OpenRounds:
             return reply
         now = strategy.instruct(reply.client, context).arrays
         try:
-            return replace(reply, arrays=rebased(reply.arrays, start, now))
+            return replace(reply, arrays=rebased(reply.arrays, start, now, strategy.arrays))
         except ClientError as error:
             return Rejection(reply.client, context.round, error.code_name, error.detail)
 

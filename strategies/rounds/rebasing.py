@@ -6,37 +6,41 @@ whose start is still what would be sent stays as it is, bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from models.errors import ClientError
 from models.schema import NamedArrays
 
 
-def rebased(arrays: NamedArrays, start: NamedArrays, now: NamedArrays) -> NamedArrays:
+def rebased(
+    arrays: NamedArrays, start: NamedArrays, now: NamedArrays, model: Collection[str]
+) -> NamedArrays:
     """Return what a client trained, as if it had started from the model of now.
 
     Parameters
     ----------
     arrays : NamedArrays
-        What came back: all that was sent, or some of its arrays.
+        What came back.
     start, now : NamedArrays
         What the client was sent, and what it would be sent now.
+    model : collection of str
+        Keys of the global model; what comes beside it, such as prototypes, stays as it is.
 
     Raises
     ------
     ClientError
-        ``stale``: it would be sent another kind of model now, or it answered with arrays that it
-        was not sent.
+        ``stale``: it would be sent a model of another schema now.
     """
-    schema = arrays.schema
     if start.schema != now.schema:
         raise ClientError("stale", "it was sent a model of another schema than it would be now")
-    if schema != start.schema:
-        keys = [spec.key for spec in schema.arrays if spec in start.schema.arrays]
-        if len(keys) < len(schema.arrays):
-            raise ClientError("stale", "it answers with arrays that it was not sent")
-        start, now = (part.only(part.schema.only(keys)) for part in (start, now))
     if start is now or np.array_equal(start.vector, now.vector):
         return arrays
-    change = arrays.vector.astype(np.float64) - start.vector
-    return arrays.replace(now.vector + change)
+    sent = frozenset(start.schema.arrays)
+    moved = {
+        spec.key: now[spec.key] + (arrays[spec.key].astype(np.float64) - start[spec.key])
+        for spec in arrays.schema.arrays
+        if spec in sent and spec.key in model
+    }
+    return arrays.overlaid(moved)

@@ -37,6 +37,16 @@ class FakeCatalogue:
     ) -> list[str]:
         return []
 
+    def closing_of(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> str:
+        return "all"
+
+    def stale_errors(
+        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    ) -> list[str]:
+        return ["'fedit' needs updates of its own round"] if "fedit" in names else []
+
     def objective_names(self) -> Collection[str]:
         return ["cross-entropy", "fedprox"]
 
