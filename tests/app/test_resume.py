@@ -31,7 +31,7 @@ _KILLS_A_PHASE = 6
 _HOOKS: Mapping[str, tuple[tuple[object, str], ...]] = {
     "configure": ((FedOpt, "sample"), (LocalGrid, "push_messages")),
     "wait": ((LocalGrid, "pull_messages"),),
-    "aggregate": ((Gathering, "add"), (Gathering, "result"), (FedOpt, "conclude")),
+    "aggregate": ((Gathering, "add"), (Gathering, "concluded"), (FedOpt, "conclude")),
     "save": (
         (app.run_directory.checkpoint, "write_bytes"),
         (app.run_directory.checkpoint, "write_text"),
