@@ -120,10 +120,12 @@ class RoundLoop:
 
     def state(self) -> State:
         """Return what a resumed run needs beside the strategy: the clock, and who is under way."""
-        state = State() if self._open is None else State(values={"now": self._open.now()})
+        state = State()
         if isinstance(self._rounds, OpenRounds):
-            state |= self._rounds.state().nested("open")
-        return state
+            state = self._rounds.state().nested("open")
+        elif self._open is None or not self._open.virtual:
+            return state  # where everybody is waited for, real seconds decide nothing
+        return state | State(values={"now": self._open.now() if self._open else 0.0})
 
     @property
     def oldest_base(self) -> int | None:
