@@ -64,6 +64,56 @@ def run(
     raise typer.Exit(code)
 
 
+@main.command(epilog="Exit codes: 0 all runs finished; 1 some failed; 2 configuration; 130 Ctrl-C.")
+def compare(
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="Methods: fedavg, ifca(clusters=4) > fedit, preset:NAME; local is added.",
+        ),
+    ],
+    words: Words = None,
+    config: Files = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Seeds, from the scenario's on.")] = 1,
+    target: Annotated[
+        float | None,
+        typer.Option(metavar="ACCURACY", help="Bytes are counted up to it; else what all reach."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where it all goes.")] = None,
+    federation_config: Annotated[
+        list[str] | None,
+        typer.Option(help="Passed to flwr, such as 'num-supernodes=8'."),
+    ] = None,
+) -> None:
+    """Compare methods on the same clients: one table, one report, with intervals over seeds.
+
+    PRESET and KEY=VALUE are the scenario, as in 'bouquet run'. What is finished is not run again,
+    what was cut is continued: bouquet compare digits --methods fedavg,fedstale,flexlora --seeds 3
+    """
+    from app.cli.compare import compare_methods
+
+    console = Console()
+    with _errors_for_people():
+        code = compare_methods(
+            *(config or [], words or [], methods, seeds, target, out),
+            *(federation_config or [], console),
+        )
+    raise typer.Exit(code)
+
+
+@main.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+) -> None:
+    """Draw the reports of runs again."""
+    from app.report import write_report
+
+    with _errors_for_people():
+        for folder in runs:
+            typer.echo(write_report(folder.absolute()))
+
+
 @main.command(epilog="Exit codes: 0 done; 2 configuration; 3 data.")
 def partition(
     words: Words = None,

@@ -59,6 +59,8 @@ class FlowerProcess:
         Name of the SuperLink connection; None takes Flower's default.
     federation_config : sequence of str
         Passed on as ``--federation-config``.
+    environment : mapping, optional
+        More environment variables.
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class FlowerProcess:
         config: Mapping[str, object],
         superlink: str | None,
         federation_config: Sequence[str],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        flwr = _find_flwr()
+        flwr = find_command("flwr")
         self._folder = tempfile.TemporaryDirectory(prefix="bouquet-")
         self._log = Path(self._folder.name) / "flwr.log"
         config_file = Path(self._folder.name) / "run.toml"
@@ -84,7 +87,7 @@ class FlowerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=_environment(),
+                env={**flower_environment(), **(environment or {})},
             )
 
     def __enter__(self) -> Self:
@@ -170,16 +173,26 @@ def judge(
     )
 
 
-def _find_flwr() -> str:
+def find_command(name: str) -> str:
+    """Return the path of one of Flower's commands.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not installed.
+    """
     # The environment that bouquet was started from comes first, activated or not.
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    found = shutil.which("flwr", path=os.pathsep.join(folders))
+    found = shutil.which(name, path=os.pathsep.join(folders))
     if found is None:
-        raise ConfigurationError("the command 'flwr' was not found; pip install 'flwr[simulation]'")
+        raise ConfigurationError(
+            f"the command '{name}' was not found; pip install 'flwr[simulation]'"
+        )
     return found
 
 
-def _environment() -> dict[str, str]:
+def flower_environment() -> dict[str, str]:
+    """Return this process's environment, with what Flower's commands need to start quickly."""
     environment = dict(os.environ)
     # Without it Flower installs every dependency anew, torch too, for each run.
     environment["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"

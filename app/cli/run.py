@@ -48,7 +48,7 @@ def run_federation(
     run_files = RunFiles(settings.run_dir)
     with FlowerProcess(root, config, superlink, federation_config) as process:
         try:
-            _follow(process, run_files, choose_display(console, settings.num_server_rounds))
+            follow(process, run_files, choose_display(console, settings.num_server_rounds))
         except KeyboardInterrupt:
             _say_how_to_stop(process.run_id, superlink, settings, console)
             return INTERRUPTED
@@ -94,7 +94,8 @@ def _print_run_dir(settings: Settings, console: Console) -> None:
     )
 
 
-def _follow(process: FlowerProcess, run_files: RunFiles, display: Display) -> None:
+def follow(process: FlowerProcess, run_files: RunFiles, display: Display) -> None:
+    """Show a run until ``flwr run`` has ended."""
     ended_at: float | None = None
     with display:
         while process.code is None:

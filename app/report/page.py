@@ -43,18 +43,24 @@ _IN_SECTIONS = frozenset({*PICTURES, *CLUSTER_PICTURES})
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
-    """Return the whole page as text."""
+def document(title: str, *children: Child) -> str:
+    """Return a page that asks nothing of the network, as text."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-        element("title", f"{record.name} · Bouquet"),
+        element("title", f"{title} · Bouquet"),
         element("style", Html(STYLE)),
     )
-    main = element(
-        "main",
+    body = element("body", element("main", *children))
+    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+
+
+def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
+    """Return the whole page as text."""
+    return document(
+        record.name,
         _top(record),
         _tiles(record),
         _scores(record),
@@ -68,7 +74,6 @@ def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
         _configuration(record),
         _foot(record),
     )
-    return "<!doctype html>\n" + element("html", head, element("body", main), lang="en") + "\n"
 
 
 def _top(record: RunRecord) -> Html:

@@ -31,7 +31,7 @@ STOPPED = 8
 """Exit code of a run that a signal ended."""
 
 # Settings that say how a run is carried out, not what it computes.
-_MAY_CHANGE = frozenset(
+MAY_CHANGE = frozenset(
     {
         "baselines",
         "checkpoint-every",
@@ -109,7 +109,7 @@ class RunDirectory:
         changed = [
             f"{key} = {now[key]!r}: the run to resume had {before[key]!r}"
             for key in now
-            if key in before and before[key] != now[key] and key not in _MAY_CHANGE
+            if key in before and before[key] != now[key] and key not in MAY_CHANGE
         ]
         if changed:
             raise ConfigurationError(changed)

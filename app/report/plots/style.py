@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,12 @@ SMALL = 8.0
 WIDTH = 11.0
 _DOTS_PER_INCH = 160
 _BARS_APART = 60
+# The same numbers give the same file, whenever it is drawn.
+_UNDATED: Mapping[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+}
 
 
 class EndLabel(NamedTuple):
@@ -182,12 +188,12 @@ def empty(axes: Axes, reason: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    content = io.BytesIO()
+    """Write a figure, whole or not at all; the file's suffix says how: png, pdf or svg."""
+    content, kind = io.BytesIO(), path.suffix[1:]
     with warnings.catch_warnings():
         # A client's name may use a script that the bundled font lacks; the page still shows it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(content, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+        figure.savefig(content, format=kind, dpi=_DOTS_PER_INCH, metadata=_UNDATED[kind])
     write_bytes(path, content.getvalue())
 
 

@@ -1,0 +1,116 @@
+"""The runs of a comparison: every method with every seed, on the same partition."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.compare.contestants import LOCAL, Contestant
+from app.registry import registry
+from app.run_directory.directory import MAY_CHANGE
+from app.settings import Settings, parse_run_config
+from models.errors import ConfigurationError
+
+# What a run is called and where it lies changes nothing of what it computes.
+_NOT_HASHED = (MAY_CHANGE | {"out-dir", "run-name"}) - {"num-server-rounds"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run.
+
+    Attributes
+    ----------
+    method : str
+        The contestant's name.
+    seed : int
+        Of training; the partition has its own.
+    config : mapping
+        Flat run-config, without ``resume``.
+    folder : Path
+        Its run directory.
+    """
+
+    method: str
+    seed: int
+    config: Mapping[str, object]
+    folder: Path
+
+    @property
+    def state(self) -> str:
+        """What its ``status.json`` says: finished, failed, stopped, running; empty before."""
+        try:
+            status = json.loads((self.folder / "status.json").read_text("utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return ""
+        return str(status.get("state", "")) if isinstance(status, dict) else ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to run."""
+        return self.state == "finished"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to continue."""
+        return (self.folder / "config.toml").is_file()
+
+
+def plan_cells(
+    scenario: str,
+    base: Mapping[str, object],
+    contestants: Sequence[Contestant],
+    presets: Mapping[str, Mapping[str, object]],
+    seeds: int,
+    folder: Path,
+) -> list[Cell]:
+    """Return all runs, seed by seed, `local` among them, which the gains are counted from.
+
+    Parameters
+    ----------
+    scenario : str
+        Its name, for those of the runs.
+    base : mapping
+        The scenario's run-config.
+    contestants : sequence of Contestant
+    presets : mapping of str to mapping
+        What the presets that contestants name change.
+    seeds : int
+        How many, from the scenario's ``seed`` on; the partition stays that of the first one.
+    folder : Path
+        Absolute; the runs lie in it.
+
+    Raises
+    ------
+    ConfigurationError
+        With every error of every method, named; nothing was started then.
+    """
+    # Baselines would train once a method what is trained once a seed here.
+    common = {**base, "baselines": "", "out-dir": str(folder)}
+    first = parse_run_config(common, registry())
+    alone = [] if any(c.settings == LOCAL.settings for c in contestants) else [LOCAL]
+    cells: list[Cell] = []
+    errors: list[str] = []
+    for seed in range(first.seed, first.seed + seeds):
+        for one in [*contestants, *alone]:
+            own = {**common, **presets.get(one.preset, {}), **one.settings, "seed": seed}
+            own |= {"partition-seed": first.to_flat()["partition-seed"]}
+            try:
+                settings = parse_run_config(own, registry())
+            except ConfigurationError as error:
+                errors += [f"{one.name}: {line}" for line in error.errors]
+                continue
+            name = f"{scenario}-{one.slug}-seed-{seed}-{_mark(settings)}"
+            cells.append(Cell(one.name, seed, {**own, "run-name": name}, folder / name))
+    if errors:
+        raise ConfigurationError(list(dict.fromkeys(errors)))
+    return cells
+
+
+def _mark(settings: Settings) -> str:
+    """Return eight digits that other settings would change."""
+    told = {key: value for key, value in settings.to_flat().items() if key not in _NOT_HASHED}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]

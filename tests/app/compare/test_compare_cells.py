@@ -1,0 +1,80 @@
+"""Which runs a comparison has, and which of them are left."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from compared_runs import finished
+from rich.console import Console
+
+from app.cli.compare import scenario_name
+from app.cli.compare_runs import run_cells
+from app.cli.launch import Outcome
+from app.compare.cells import Cell, plan_cells
+from app.compare.contestants import parse_contestants
+from models.errors import ConfigurationError
+
+
+def planned(folder: Path, methods: str = "fedavg, fedstale", **base: object) -> list[Cell]:
+    return plan_cells("digits", base, parse_contestants(methods), {}, 2, folder)
+
+
+def test_every_method_and_local_run_with_every_seed_on_one_partition(tmp_path: Path) -> None:
+    cells = planned(tmp_path, seed=7)
+    assert [(c.method, c.seed) for c in cells] == [
+        ("fedavg", 7),
+        ("fedstale", 7),
+        ("local", 7),
+        ("fedavg", 8),
+        ("fedstale", 8),
+        ("local", 8),
+    ]
+    assert {c.config["partition-seed"] for c in cells} == {7}
+    assert len({c.folder for c in cells}) == 6
+    assert all(c.folder == tmp_path / str(c.config["run-name"]) for c in cells)
+
+
+def test_local_is_there_once_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert [c.method for c in planned(tmp_path, "local, fedavg")] == ["local", "fedavg"] * 2
+
+
+def test_names_change_with_the_settings_and_with_nothing_else(tmp_path: Path) -> None:
+    names = [c.folder.name for c in planned(tmp_path)]
+    assert [c.folder.name for c in planned(tmp_path / "elsewhere", threads=1)] == names
+    for other in ({"num-server-rounds": 3}, {"partition-seed": 5}, {"learning-rate": 0.1}):
+        assert not set(names) & {c.folder.name for c in planned(tmp_path, **other)}
+
+
+def test_errors_name_the_method_and_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        planned(tmp_path / "new", "fedavg, fedstale(beta=7), fedavgg")
+    assert any(line.startswith("fedstale(beta=7): ") for line in caught.value.errors)
+    assert any("fedavgg" in line and "fedavg" in line for line in caught.value.errors)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_finished_is_not_run_and_a_failure_costs_only_its_place(tmp_path: Path) -> None:
+    cells = planned(tmp_path)
+    finished(cells[0], [0.5])
+    cells[1].folder.mkdir()
+    (cells[1].folder / "config.toml").write_text("")
+    (cells[1].folder / "status.json").write_text('{"state": "stopped", "code": 8}')
+    seen: list[tuple[str, int, bool]] = []
+
+    def run(cell: Cell) -> Outcome:
+        seen.append((cell.method, cell.seed, cell.begun))
+        return Outcome(5, "too few answers") if cell.method == "local" else Outcome(0, "")
+
+    out = io.StringIO()
+    failed = run_cells(cells, run, Console(file=out))
+    assert seen[0] == ("fedstale", 42, True)
+    assert ("fedavg", 42, False) not in seen and len(seen) == 5
+    assert failed == ["local, seed 42: too few answers", "local, seed 43: too few answers"]
+    assert "6 runs, 1 finished already" in out.getvalue()
+
+
+def test_a_scenario_is_named_by_its_presets_and_words() -> None:
+    assert scenario_name([Path("conf/my scenario.toml")], ["seed=7"]) == "my-scenario-seed-7"
+    assert scenario_name([], []) == "default"
