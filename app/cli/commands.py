@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -100,6 +100,27 @@ def compare(
             *(federation_config or [], console),
         )
     raise typer.Exit(code)
+
+
+@main.command(epilog="Exit codes: 0 done; 2 configuration; 3 data; 4 model.")
+def profile(
+    words: Words = None,
+    config: Files = None,
+    embed: Annotated[
+        bool, typer.Option(help="Whether rows go through the frozen base model.")
+    ] = True,
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="How it is printed.")
+    ] = "text",
+) -> None:
+    """Look at the clients without training, and suggest which family of methods fits, and why.
+
+    PRESET and KEY=VALUE are the scenario, as in 'bouquet run': bouquet profile digits num-clients=9
+    """
+    from app.cli.profile import show_profile
+
+    with _errors_for_people():
+        show_profile(config or [], words or [], embed, output == "json", Console())
 
 
 @main.command()

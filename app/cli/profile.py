@@ -1,0 +1,82 @@
+"""``bouquet profile``: how the clients differ, and which methods are made for it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.merging import merge
+from app.profile.advice import AWAY, CONCEPTS, FEATURES, LABELS, SIZES, Advice, Profile, advise
+from app.registry import registry
+from app.report.wording import UNKNOWN
+from app.settings import parse_run_config
+
+
+def show_profile(
+    files: Sequence[Path], words: Sequence[str], embed: bool, as_json: bool, console: Console
+) -> None:
+    """Print how clients differ, each figure beside its rule of thumb, and what follows.
+
+    Raises
+    ------
+    ConfigurationError, DataError, ModelError
+        Settings, data or base will not do.
+    """
+    from app.profile.looking import look
+
+    settings = parse_run_config(merge(files, words), registry())
+    profile = look(settings, embed)
+    found = advise(profile)
+    if as_json:
+        told = [{**asdict(one), "papers": papers(one)} for one in found]
+        console.print_json(json.dumps({"profile": asdict(profile), "advice": told}))
+        return
+    console.print(_table(profile))
+    for number, one in enumerate(found, start=1):
+        console.print(Text(f"{number}. {one.family}: {', '.join(one.methods)}", style="bold"))
+        console.print(Text(f"   {one.reason}"), soft_wrap=True)
+        for paper in papers(one):
+            console.print(Text(f"   {paper}", style="dim"), soft_wrap=True)
+    methods = ",".join(dict.fromkeys(m for one in found for m in one.methods))
+    told = [*(f"-c {shlex.quote(str(f))}" for f in files), *map(shlex.quote, words)]
+    command = ["bouquet compare", *told, "--methods", shlex.quote(methods), "--seeds 3"]
+    console.print(Text("Try them: " + " ".join(command)), soft_wrap=True)
+
+
+def papers(advice: Advice) -> list[str]:
+    """Return the papers of the methods that are advised."""
+    known = registry()
+    names = (m.removeprefix("preset:").partition("(")[0] for m in advice.methods)
+    return list(dict.fromkeys(known[name].paper for name in names if known[name].paper))
+
+
+def _table(profile: Profile) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=f"{profile.clients} clients", title_justify="left")
+    for heading in ("", "value", "by chance", "large above"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    labels, features = profile.labels, profile.features
+    rows = [
+        ("Label skew: total variation", labels and labels.value, labels and labels.chance,
+         f"{LABELS:.0%} of the rest"),
+        ("Size skew: Gini", profile.sizes, None, f"{SIZES}"),
+        ("Feature skew within labels", features and features.value, features and features.chance,
+         f"{FEATURES:.0%} of the rest"),
+        ("Concept conflict", profile.concepts, 0.0 if profile.concepts is not None else None,
+         f"{CONCEPTS}"),
+        ("Availability", profile.availability, None, f"below {AWAY}"),
+    ]  # fmt: skip
+    for name, value, chance, large in rows:
+        table.add_row(name, _number(value), _number(chance), large)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3f}"
