@@ -15,6 +15,7 @@ from rich.text import Text
 
 from app.cli.merging import merge
 from app.profile.advice import AWAY, CONCEPTS, FEATURES, LABELS, SIZES, Advice, Profile, advise
+from app.profile.measures import Measured
 from app.registry import registry
 from app.report.wording import UNKNOWN
 from app.settings import parse_run_config
@@ -46,34 +47,34 @@ def show_profile(
         for paper in papers(one):
             console.print(Text(f"   {paper}", style="dim"), soft_wrap=True)
     methods = ",".join(dict.fromkeys(m for one in found for m in one.methods))
-    told = [*(f"-c {shlex.quote(str(f))}" for f in files), *map(shlex.quote, words)]
-    command = ["bouquet compare", *told, "--methods", shlex.quote(methods), "--seeds 3"]
-    console.print(Text("Try them: " + " ".join(command)), soft_wrap=True)
+    given = [word for file in files for word in ("-c", str(file))]
+    command = ["bouquet", "compare", *given, *words, "--methods", methods, "--seeds", "3"]
+    console.print(Text(f"Try them: {shlex.join(command)}"), soft_wrap=True)
 
 
 def papers(advice: Advice) -> list[str]:
     """Return the papers of the methods that are advised."""
     known = registry()
     names = (m.removeprefix("preset:").partition("(")[0] for m in advice.methods)
-    return list(dict.fromkeys(known[name].paper for name in names if known[name].paper))
+    there = [name for name in names if name in known.method_names()]
+    return list(dict.fromkeys(known[name].paper for name in there if known[name].paper))
 
 
 def _table(profile: Profile) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=f"{profile.clients} clients", title_justify="left")
     for heading in ("", "value", "by chance", "large above"):
         table.add_column(heading, justify="left" if not heading else "right")
-    labels, features = profile.labels, profile.features
-    rows = [
-        ("Label skew: total variation", labels and labels.value, labels and labels.chance,
-         f"{LABELS:.0%} of the rest"),
-        ("Size skew: Gini", profile.sizes, None, f"{SIZES}"),
-        ("Feature skew within labels", features and features.value, features and features.chance,
-         f"{FEATURES:.0%} of the rest"),
-        ("Concept conflict", profile.concepts, 0.0 if profile.concepts is not None else None,
-         f"{CONCEPTS}"),
-        ("Availability", profile.availability, None, f"below {AWAY}"),
-    ]  # fmt: skip
-    for name, value, chance, large in rows:
+    labels, features, concepts = profile.labels, profile.features, profile.concepts
+    rows: list[tuple[str, float | Measured | None, str]] = [
+        ("Label skew: total variation", labels, f"{LABELS:.0%} of the rest"),
+        ("Size skew: Gini", profile.sizes, f"{SIZES}"),
+        ("Feature skew within labels", features, f"{FEATURES:.0%} of the rest"),
+        ("Concept conflict", concepts, f"{CONCEPTS}"),
+        ("Availability", profile.availability, f"below {AWAY}"),
+    ]
+    for name, found, large in rows:
+        chance = found.chance if isinstance(found, Measured) else None
+        value = found.value if isinstance(found, Measured) else found
         table.add_row(name, _number(value), _number(chance), large)
     return table
 

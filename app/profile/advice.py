@@ -122,7 +122,7 @@ def advise(profile: Profile) -> list[Advice]:
         found.append(
             Advice(
                 "A pull towards the common model",
-                ("fedprox",),
+                ("preset:fedprox",),
                 "With skewed labels local training drifts apart; a proximal term holds it.",
             )
         )

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from app.places import state_folder
 from app.planning import data_spec, find_bases
 from app.profile.advice import Profile
 from app.profile.measures import Floats, concept_conflict, feature_skew, label_skew, size_skew
@@ -15,6 +14,7 @@ from app.settings import Settings
 from clients.data import load_federation, partition_table
 from clients.data.drift import NO_DRIFT
 from clients.data.federation import Federation
+from models.files import state_folder
 from models.randomness import derive_generator
 from strategies.participation import Participation, make_participation
 from strategies.transport.roster import Client
@@ -85,19 +85,20 @@ def _embedded(
     federation: Federation, settings: Settings
 ) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return features by the frozen base, labels and owners of some rows of some clients."""
-    from clients.data.embeddings.features import frozen_features
+    from clients.data.embeddings.features import FrozenFeatures
 
     bases = state_folder(settings.state_dir) / "bases"
     clients = federation.client_ids[:_CLIENTS]
     kind = federation.client(clients[0]).train.columns.kind
     base, _ = find_bases(settings, kind, bases, own_data=False)
+    frozen = FrozenFeatures(base.folder, kind)
     places = {name: code for code, name in enumerate(federation.label_names)}
     features, labels, owners = [], [], []
     for number, client in enumerate(clients):
         train = federation.client(client).train
         order = derive_generator(settings.seed, "profile", client).permutation(len(train))
         some = train.chosen(np.sort(order[:_ROWS]))
-        features.append(frozen_features(base.folder, some))
+        features.append(frozen.of(some))
         labels += [places[name] for name in some.label_names_of_rows()]
         owners += [number] * len(some)
     return np.concatenate(features).astype(np.float64), np.array(labels), np.array(owners)

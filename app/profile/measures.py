@@ -102,19 +102,20 @@ def concept_conflict(features: Floats, labels: Codes, owners: Codes) -> float:
     halves = {}
     for client in np.unique(owners):
         rows = np.flatnonzero(owners == client)
-        halves[client] = (rows[::2], rows[1::2])
+        of_label = [rows[labels[rows] == label] for label in np.unique(labels[rows])]
+        learned, tested = (np.concatenate([r[half::2] for r in of_label]) for half in (0, 1))
+        halves[client] = (learned, tested)
     losses: list[float] = []
-    for mine, (learned, tested) in halves.items():
+    for mine, (own_half, tested) in halves.items():
         for other, (foreign, _) in halves.items():
             if mine == other:
                 continue
-            shared = np.intersect1d(
-                np.intersect1d(labels[learned], labels[foreign]), labels[tested]
-            )
+            both = np.intersect1d(labels[own_half], labels[foreign])
+            shared = np.intersect1d(both, labels[tested])
             rows = tested[np.isin(labels[tested], shared)]
             if len(shared) < 2 or not len(rows):
                 continue
-            own = _sorted_right(features, labels, learned, rows, shared)
+            own = _sorted_right(features, labels, own_half, rows, shared)
             losses.append(own - _sorted_right(features, labels, foreign, rows, shared))
     return float(np.mean(losses)) if losses else 0.0
 
@@ -146,7 +147,7 @@ def _beside_chance(
     dealt: list[float] = []
     for _ in range(_DEALS):
         deal = owners.copy()
-        for group in (np.zeros(1, np.int64) if within is None else np.unique(within)):
+        for group in np.zeros(1, np.int64) if within is None else np.unique(within):
             rows = np.arange(len(owners)) if within is None else np.flatnonzero(within == group)
             deal[rows] = generator.permutation(owners[rows])
         dealt.append(measure(deal))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,6 +125,11 @@ class Examples:
                 )
         rows = self.table.dataset.select_columns(list(names))[self.indices.tolist()]
         return {name: rows[name] for name in names}
+
+    def chosen(self, rows: Rows) -> Examples:
+        """Return some of these examples, by their positions among them, as the same holder's."""
+        relabelled = None if self.relabelled is None else self.relabelled[rows]
+        return replace(self, indices=self.indices[rows], relabelled=relabelled)
 
     def label_names_of_rows(self) -> list[str]:
         """Return the label name of each row."""

@@ -70,7 +70,7 @@ class Source:
             return _of_column(table, self.column)
         examples = Examples(table, np.arange(len(table)), "the data set")
         if self.model:
-            return _of_model(self._folder, examples)
+            return FrozenFeatures(self._folder, table.columns.kind).of(examples)
         kind = table.columns.kind
         return _of_images(examples) if kind == "image" else _of_texts(examples.inputs(), seed)
 
@@ -104,28 +104,51 @@ def _of_column(table: Table, column: str) -> Embeddings:
     return values
 
 
-def _of_model(folder: Path, examples: Examples) -> Embeddings:
-    """Return the mean of the last hidden state over the positions that are not padding."""
-    import torch
-    import transformers
+class FrozenFeatures:
+    """Mean of a frozen base's last hidden state over the positions that are not padding.
 
-    from clients.preparation import make_preparation
+    Parameters
+    ----------
+    folder : Path
+        Of the base.
+    kind : str
+        Of the data.
+    """
 
-    kind: Kind = examples.columns.kind
-    inputs = make_preparation(folder, kind, {}).inputs(examples)
-    transformers.utils.logging.disable_progress_bar()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = transformers.AutoModel.from_pretrained(folder, local_files_only=True).to(device)
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(inputs), _BATCH):
-            rows = np.arange(start, min(start + _BATCH, len(inputs)))
-            batch = inputs.batch(rows, device)
-            hidden = module.eval()(**batch).last_hidden_state.float()
-            there = batch.get("attention_mask", torch.ones(hidden.shape[:2], device=device))
-            there = there.unsqueeze(-1).float()
-            found.append(((hidden * there).sum(1) / there.sum(1).clamp(min=1)).cpu().numpy())
-    return np.concatenate(found)
+    def __init__(self, folder: Path, kind: Kind) -> None:
+        import torch
+        import transformers
+
+        from clients.preparation import make_preparation
+
+        transformers.utils.logging.disable_progress_bar()
+        said = transformers.utils.logging.get_verbosity()
+        # That the head is left out, and no pooler is there, is as it should be.
+        transformers.utils.logging.set_verbosity_error()
+        try:
+            module = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
+        finally:
+            transformers.utils.logging.set_verbosity(said)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._module = module.to(self._device).eval()
+        self._preparation = make_preparation(folder, kind, {})
+
+    def of(self, examples: Examples) -> Embeddings:
+        """Return one row an example, shape (examples, width), float32."""
+        import torch
+
+        inputs = self._preparation.inputs(examples)
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(inputs), _BATCH):
+                rows = np.arange(start, min(start + _BATCH, len(inputs)))
+                batch = inputs.batch(rows, self._device)
+                hidden = self._module(**batch).last_hidden_state.float()
+                there = batch.get("attention_mask", torch.ones(hidden.shape[:2]))
+                there = there.to(self._device).unsqueeze(-1).float()
+                mean = (hidden * there).sum(1) / there.sum(1).clamp(min=1)
+                found.append(mean.cpu().numpy())
+        return np.concatenate(found)
 
 
 def _of_images(examples: Examples) -> Embeddings:

@@ -107,7 +107,8 @@ def test_tables_hold_every_number(comparison: Comparison) -> None:
     )
     assert len(list(csv.DictReader(io.StringIO(runs_csv(comparison))))) == 9
     value = json.loads(comparison_json(comparison))
-    assert value["pairs"][0]["one"] == "fedavg" and value["seeds"] == [42, 43, 44]
+    assert value["pairs"][0]["one"] == "fedavg"
+    assert value["seeds"] == [42, 43, 44]
 
 
 def test_everything_is_written(comparison: Comparison, tmp_path: Path) -> None:
@@ -115,10 +116,12 @@ def test_everything_is_written(comparison: Comparison, tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
     assert {"curves.pdf", "curves.svg", "clients.png", "differences.pdf"} <= names
     assert "Not distinguishable from fedavg: fedstale." in page
-    assert "85.2 % ± " in page and "runs.csv" in page
+    assert "85.2 % ± " in page
+    assert "runs.csv" in page
 
 
 def test_a_comparison_of_nothing_finished_is_still_a_page(tmp_path: Path) -> None:
     empty = make_comparison("digits", [], ["fedavg, seed 42"], {})
     page = write_comparison(empty, tmp_path).read_text()
-    assert "No run is finished yet." in page and "fedavg, seed 42" in page
+    assert "No run is finished yet." in page
+    assert "fedavg, seed 42" in page

@@ -21,7 +21,8 @@ def test_methods_compositions_options_and_presets_are_read() -> None:
         "strategy": "ifca > fedit",
         "strategy-args": "ifca.clusters=4, ifca.start='random'",
     }
-    assert found[2].preset == "fairlora" and not found[2].settings
+    assert found[2].preset == "fairlora"
+    assert not found[2].settings
     assert found[1].slug == "ifca-clusters-4-start-random-fedit"
 
 

@@ -1,0 +1,53 @@
+"""``bouquet profile`` on the embedded data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import main
+from app.compare.contestants import parse_contestants
+from app.profile.advice import Profile, advise
+from app.profile.measures import Measured
+from app.registry import registry
+from app.settings import parse_run_config
+
+
+def test_skewed_digits_are_told_from_even_ones(tmp_path: Path, vit_folder: Path) -> None:
+    def told(*words: str) -> dict[str, dict[str, object]]:
+        done = CliRunner().invoke(
+            main,
+            ["profile", f"model={vit_folder}", "num-clients=5", *words, "--format", "json"],
+            catch_exceptions=False,
+        )
+        assert done.exit_code == 0, done.output
+        found: dict[str, dict[str, object]] = json.loads(done.output)
+        return found
+
+    skewed = told("partition=pathological", "partition-args=classes-per-client=2")
+    even = told("partition=iid")
+    assert skewed["profile"]["labels"]["value"] > 0.7  # type: ignore[index]
+    assert "A personal head" in [one["family"] for one in skewed["advice"]]  # type: ignore[index]
+    assert [one["family"] for one in even["advice"]] == ["Plain averaging"]  # type: ignore[index]
+    permuted = told("partition=iid", "partition-args=shift='label-permutation', groups=2")
+    assert permuted["advice"][0]["family"] == "Clusters"  # type: ignore[index]
+
+
+def test_whatever_is_advised_can_be_run() -> None:
+    everything = Profile(
+        9, Measured(0.9, 0.1), 0.9, 2, Measured(0.5, 0.0), 0.0, 0.5, True, True, True, ("s",), True
+    )
+    clusters = Profile(9, Measured(0.0, 0.0), 0.0, 2, None, 0.9)
+    for advice in [*advise(everything), *advise(clusters)]:
+        for one in parse_contestants(",".join(advice.methods)):
+            if not one.preset:
+                methods = parse_run_config(one.settings, registry()).methods
+                assert registry()[methods[0]].paper
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOUQUET_HOME", str(tmp_path / "state"))
