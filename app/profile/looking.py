@@ -16,6 +16,7 @@ from clients.data.drift import NO_DRIFT
 from clients.data.federation import Federation
 from models.files import state_folder
 from models.randomness import derive_generator
+from models.tasks import Kind
 from strategies.participation import Participation, make_participation
 from strategies.transport.roster import Client
 
@@ -30,7 +31,7 @@ def look(settings: Settings, embed: bool = True) -> Profile:
     settings : Settings
         Of a divided data set.
     embed : bool
-        Whether rows go through the frozen base: at most 60 rows of each of 40 clients.
+        Whether images or texts go through the frozen base: at most 60 rows of each of 40 clients.
 
     Raises
     ------
@@ -43,7 +44,9 @@ def look(settings: Settings, embed: bool = True) -> Profile:
     counts = np.array([[_count(row["labels"], name) for name in names] for row in rows], np.int64)
     sizes = [int(str(row["train"])) for row in rows]
     generator = derive_generator(settings.seed, "profile")
-    found = _embedded(federation, settings) if embed and len(names) > 1 else None
+    kind = federation.client(federation.client_ids[0]).train.columns.kind
+    embed = embed and len(names) > 1 and kind in ("image", "text")
+    found = _embedded(federation, settings, kind) if embed else None
     there = _availability(settings, federation, sizes)
     return Profile(
         clients=len(rows),
@@ -82,14 +85,13 @@ def _availability(
 
 
 def _embedded(
-    federation: Federation, settings: Settings
+    federation: Federation, settings: Settings, kind: Kind
 ) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return features by the frozen base, labels and owners of some rows of some clients."""
     from clients.data.embeddings.features import FrozenFeatures
 
     bases = state_folder(settings.state_dir) / "bases"
     clients = federation.client_ids[:_CLIENTS]
-    kind = federation.client(clients[0]).train.columns.kind
     base, _ = find_bases(settings, kind, bases, own_data=False)
     frozen = FrozenFeatures(base.folder, kind)
     places = {name: code for code, name in enumerate(federation.label_names)}
