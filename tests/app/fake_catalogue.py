@@ -22,6 +22,9 @@ class FakeCatalogue:
     def method_names(self) -> Collection[str]:
         return list(_OPTIONS)
 
+    def presets(self) -> dict[str, Mapping[str, object]]:
+        return {}
+
     def missing_method(self, name: str) -> str:
         return f"no method '{name}'; {nearest(name, self.method_names())}"
 
