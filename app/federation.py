@@ -177,7 +177,9 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         )
     )
     registrar.roster.assign_variants(plan.variants, plan.base)
-    preparation = make_preparation(base.folder, plan.kind, dict(plan.model_args))
+    preparation = make_preparation(
+        base.folder, plan.kind, dict(plan.model_args), dict(plan.task_args)
+    )
     ranks = assigned_ranks(settings.rank_args, registrar.roster.ids, settings.seed)
     registrar.roster.assign_ranks(ranks)
     return Federation(

@@ -117,7 +117,7 @@ def run_client(session: Session, task: Task, action: str) -> ClientResult:
     """Train or evaluate one client."""
     if action == "train":
         done = session.train(task)
-        examples = len(session.part(task.client, "train", task.server_round))
+        examples = session.part(task.client, "train", task.server_round).examples
         return ClientResult(task.client, examples, done.metrics, done.notes, done.arrays)
     found = session.evaluate(task)
     return ClientResult(task.client, found.examples, found.metrics, found.notes)

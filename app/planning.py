@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,23 +20,26 @@ from clients.data import (
 )
 from clients.plan import Plan, Recipe
 from models.bases.loading import Loading
-from models.bases.variants import TINY_TABLE, TINY_VIT, Variant
+from models.bases.variants import TINY_LLAMA, TINY_TABLE, TINY_VIT, Variant
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError, ModelError
-from models.tasks import Kind
+from models.tasks import TASKS, Kind
 
 if TYPE_CHECKING:
     from models.adapted import AdaptedModel
 
 Pairs = tuple[tuple[str, object], ...]
-_EMBEDDED_KINDS = {"image": TINY_VIT, "table": TINY_TABLE}
+_EMBEDDED_KINDS = {"image": TINY_VIT, "table": TINY_TABLE, "causal-lm": TINY_LLAMA}
 _TEXTS = "a text model: model='pkg:PACKAGE/PATH', an absolute folder or a Hugging Face name"
 _SUITS = {
     "image": f"name a model of images, such as model='{TINY_VIT}'",
     "text": f"name {_TEXTS}",
     "table": f"take model='{TINY_TABLE}'; if one column holds texts, name it in text-column, and "
     + _TEXTS,
+    "causal-lm": f"name a model that writes texts, such as model='{TINY_LLAMA}'",
 }
+# Where nodes with data of their own leave the server without any.
+_STAND_INS = {"image": "digits", "causal-lm": "shakespeare"}
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,14 @@ class Base:
 def data_spec(settings: Settings) -> DataSpec:
     """Return the part of the settings that concerns data."""
     return DataSpec(
+        task=settings.task,
         dataset=settings.dataset,
         text_column=settings.text_column,
         image_column=settings.image_column,
         label_column=settings.label_column,
+        prompt_column=settings.prompt_column,
+        response_column=settings.response_column,
+        messages_column=settings.messages_column,
         group_columns=settings.group_columns,
         table_columns=settings.table_columns,
         partition=settings.partition,
@@ -179,8 +186,8 @@ def _public(settings: Settings, kind: str, own_data: bool) -> Examples:
             "model to the folder of a base that was pretrained before"
         )
     if public is None:
-        # Nodes with data of their own leave the server without any: the embedded digits do.
-        public = load_federation(DataSpec(partition="iid", partition_args=())).pooled().train
+        stand_in = replace(DataSpec(_STAND_INS[kind]), partition="iid", partition_args=())
+        public = load_federation(replace(stand_in, task=settings.task)).pooled().train
     return public
 
 
@@ -189,7 +196,7 @@ def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) ->
     from clients.bases import assemble, choose_device
     from clients.preparation import feature_dim
 
-    if len(labels) < 2:
+    if TASKS[cast(Kind, kind)].labelled and len(labels) < 2:
         raise DataError(f"there is only one class ({', '.join(labels)}); nothing to learn")
     return assemble(
         base.folder,
@@ -232,6 +239,7 @@ def make_plan(
         device=settings.device,
         threads=settings.threads,
         personalise_epochs=settings.personalise_epochs,
+        task_args=_pairs(settings.task_args),
     )
 
 

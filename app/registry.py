@@ -288,9 +288,19 @@ class Registry:
         """Say why a composition cannot take updates of older rounds."""
         return self.compose(names, options).stale_errors
 
+    def method_needs_labels(self, name: str) -> bool:
+        """Say whether a method, or the objective that belongs to it, works on classes."""
+        own = self[name].objective
+        wanting = bool(own) and self.objective_needs_labels(own)
+        return wanting or self.server_half(name).needs_labels
+
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
         return self._known.objectives.keys()
+
+    def objective_needs_labels(self, name: str) -> bool:
+        """Say whether an objective works on classes."""
+        return self._known.objectives[name].needs_labels
 
     def objective_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check an objective's options."""

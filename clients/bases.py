@@ -59,7 +59,7 @@ def assemble(
         {
             "kind": adapter,
             "base": base,
-            "labels": len(labels),
+            **({"labels": len(labels)} if labels else {}),
             "head": ",".join(sorted(loaded.fresh)),
         },
         derive_seed(seed, "adapter"),
@@ -123,8 +123,10 @@ class Bases:
     def preparation(self, name: str) -> Preparation:
         """Return how a model wants its inputs."""
         if name not in self._preparations:
-            options = dict(self._plan.model_args)
-            self._preparations[name] = make_preparation(self._place(name), self._plan.kind, options)
+            plan = self._plan
+            self._preparations[name] = make_preparation(
+                self._place(name), plan.kind, dict(plan.model_args), dict(plan.task_args)
+            )
         return self._preparations[name]
 
     def built(self, name: str, extension: Extension | None = None) -> Built:

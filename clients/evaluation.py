@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,10 +13,13 @@ import torch
 from clients.training import Prepared
 from models.adapted import AdaptedModel
 from models.errors import ClientError
-from models.fairness.counts import GroupCounts
+from models.fairness.counts import Cell, GroupCounts
 from models.schema import Vector
 
 EVALUATION_BATCH = 256
+# Of a batch of texts every place has a logit for every token: at most 128 MiB of them.
+_LOGITS_AT_ONCE = 1 << 25
+_LARGEST_EXPONENT = 80.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Evaluated:
 
     Attributes
     ----------
-    loss, accuracy, macro_f1 : float
+    loss, accuracy : float
+        Of texts those of a token.
+    macro_f1 : float or None
+        None for texts.
     examples : int
     counts : GroupCounts or None
         What was counted of each group, where the data have group columns.
@@ -36,7 +43,7 @@ class Evaluated:
 
     loss: float
     accuracy: float
-    macro_f1: float
+    macro_f1: float | None
     examples: int
     counts: GroupCounts | None = None
     others: Mapping[str, Evaluated] = field(default_factory=dict)
@@ -60,13 +67,19 @@ class Evaluated:
         """What a client tells of its groups."""
         if self.counts is None:
             return {}
+        if self.macro_f1 is None:
+            return {"group_counts": self.counts.to_json()}
         groups = {c: {v: list(n) for v, n in values.items()} for c, values in self.groups.items()}
         return {"groups": groups, "group_counts": self.counts.to_json()}
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The three figures by name, loss and accuracy of the others, and what is said beside."""
-        own = {"loss": self.loss, "accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        """The figures by name, loss and accuracy of the others, and what is said beside."""
+        own = {"loss": self.loss, "accuracy": self.accuracy}
+        if self.macro_f1 is None:
+            own["perplexity"] = math.exp(min(self.loss, _LARGEST_EXPONENT))
+        else:
+            own["macro_f1"] = self.macro_f1
         for name, other in self.others.items():
             own |= {f"loss_{name}": other.loss, f"accuracy_{name}": other.accuracy}
         return {**self.said, **own}
@@ -100,8 +113,10 @@ def outputs(model: AdaptedModel, data: Prepared, vector: Vector) -> torch.Tensor
     Raises
     ------
     ClientError
-        ``empty``, if there are no examples.
+        ``empty``, if there are no examples, ``labels`` if they have none.
     """
+    if data.of_texts:
+        raise ClientError("labels", "this method compares classes, and texts have none")
     return torch.cat(
         list(_by_batch(model, data, vector, lambda batch: model.module(**batch).logits))
     )
@@ -125,6 +140,8 @@ def evaluate(
     ClientError
         ``empty``, if there are no examples.
     """
+    if data.of_texts:
+        return _of_texts(model, data, vector)
     if rule is None:
         return scored(outputs(model, data, vector), data)
     chosen: list[torch.Tensor] = []
@@ -141,6 +158,41 @@ def evaluate(
     if rule.first:
         return replace(ruled, others={"head": head})
     return replace(head, others={rule.name: ruled})
+
+
+@torch.no_grad()
+def _of_texts(model: AdaptedModel, data: Prepared, vector: Vector) -> Evaluated:
+    """Score every token that is to be learned, each counting once."""
+    if len(data) == 0:
+        raise ClientError("empty", "the client has no examples to evaluate")
+    model.load(vector)
+    model.module.eval()
+    tokens, hits, losses = (np.zeros(len(data), kind) for kind in (np.int64, np.int64, np.float64))
+    vocabulary = max(1, int(model.module.config.vocab_size))
+    every = np.arange(len(data))
+    at_once = max(1, _LOGITS_AT_ONCE // (vocabulary * data.inputs.length(every)))
+    for start in range(0, len(data), at_once):
+        rows = every[start : start + at_once]
+        batch, targets = data.batch(rows, model.device)
+        logits = model.module(**batch).logits.float()
+        counted = targets >= 0
+        of_tokens = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), reduction="none"
+        ).view(targets.shape)
+        tokens[rows] = counted.sum(-1).cpu().numpy()
+        losses[rows] = of_tokens.double().sum(-1).cpu().numpy()
+        hits[rows] = ((logits.argmax(-1) == targets) & counted).sum(-1).cpu().numpy()
+    counts = None
+    if data.groups:
+        cells: dict[tuple[str, ...], Cell] = {}
+        for row, values in enumerate(zip(*data.groups.values(), strict=True)):
+            cell = Cell.of_tokens(int(tokens[row]), int(hits[row]), float(losses[row]))
+            cells[values] = cells[values] + cell if values in cells else cell
+        counts = GroupCounts(tuple(data.groups), dict(sorted(cells.items())))
+    total = int(tokens.sum())
+    return Evaluated(
+        float(losses.sum()) / total, float(hits.sum() / total), None, data.examples, counts
+    )
 
 
 def _by_batch(

@@ -65,6 +65,16 @@ class GroupedInputs(Inputs):
     def __len__(self) -> int:
         return len(self._inputs)
 
+    @property
+    def examples(self) -> int:
+        return self._inputs.examples
+
+    def mass(self, rows: npt.NDArray[np.int64]) -> int:
+        return self._inputs.mass(rows)
+
+    def length(self, rows: npt.NDArray[np.int64]) -> int:
+        return self._inputs.length(rows)
+
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
         groups = self._groups[torch.from_numpy(rows)].to(device)
         return {**self._inputs.batch(rows, device), GROUPS: groups}

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
+import numpy as np
+
 from clients.data import (
     ClientData,
     Drift,
@@ -19,16 +21,26 @@ from clients.data import (
 from clients.data.pooling import POOLED
 from clients.grouping import Grouping
 from clients.plan import Plan
-from clients.preparation import Preparation
+from clients.preparation import IGNORED, Preparation
 from clients.training import Prepared
+from models.tasks import TASKS
 
 _KEPT_PARTS = 4096
 
 
-def prepare(examples: Examples, labels: tuple[str, ...], preparation: Preparation) -> Prepared:
-    """Turn examples into inputs and targets."""
-    inputs = preparation.inputs(examples)
-    return Prepared(inputs, examples.label_ids(labels), examples.group_values())
+def prepare(
+    examples: Examples,
+    labels: tuple[str, ...],
+    preparation: Preparation,
+    training: bool = False,
+) -> Prepared:
+    """Turn examples into inputs and targets, to be trained on or to be scored."""
+    inputs, groups = preparation.inputs(examples, training), examples.group_values()
+    if TASKS[examples.columns.kind].labelled:
+        return Prepared(inputs, examples.label_ids(labels), groups)
+    if inputs.rows is not None:
+        groups = {column: [values[i] for i in inputs.rows] for column, values in groups.items()}
+    return Prepared(inputs, np.full(len(inputs), IGNORED), groups)
 
 
 class Holdings:
@@ -63,7 +75,8 @@ class Holdings:
         if key not in self._prepared:
             data = self._data(client, slot)
             examples = data.train if part == "train" else data.test
-            found = prepare(examples, self._plan.labels, self._preparation(client))
+            own = self._preparation(client)
+            found = prepare(examples, self._plan.labels, own, training=part == "train")
             self._prepared[key] = self._grouping.add_to(found) if self._grouping else found
             while len(self._prepared) > _KEPT_PARTS:
                 self._prepared.popitem(last=False)

@@ -113,9 +113,9 @@ class Plan:
     Attributes
     ----------
     data : DataSpec
-    kind : {"image", "text", "table"}
+    kind : {"image", "text", "table", "causal-lm"}
     labels : tuple of str
-        In the order of the model's outputs.
+        In the order of the model's outputs; none where the task has no labels.
     model : str
         The setting; how a node finds the base that it was not sent.
     model_args : tuple of (str, value)
@@ -139,6 +139,8 @@ class Plan:
         Of a worker; 0 = the CPUs it was given.
     personalise_epochs : int
         Epochs on a client's own train part before it is evaluated; a message may override it.
+    task_args : tuple of (str, value)
+        Options of the task.
     """
 
     data: DataSpec
@@ -158,6 +160,7 @@ class Plan:
     device: str = "auto"
     threads: int = 0
     personalise_epochs: int = 0
+    task_args: tuple[tuple[str, object], ...] = ()
 
     @cached_property
     def hash(self) -> str:
@@ -186,7 +189,7 @@ class Plan:
         values["recipe"] = Recipe(**recipe)
         values["labels"] = tuple(values["labels"])
         values["variants"] = tuple((str(model), str(base)) for model, base in values["variants"])
-        for name in ("model_args", "adapter_args", "objective_args"):
+        for name in ("model_args", "adapter_args", "objective_args", "task_args"):
             values[name] = _pairs(values[name])
         return cls(**values)
 

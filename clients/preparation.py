@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,46 @@ import torch
 
 from clients.data import Examples
 from clients.data.examples import Table
+from clients.language.options import LanguageOptions
 from models.bases.loading import loading_errors
 from models.bases.table_encoding import TableEncoding
 from models.errors import ConfigurationError, ModelError, nearest
 from models.tasks import Kind, read_config
 
 Batch = dict[str, torch.Tensor]
+TARGETS = "targets"
+"""The name under which a batch carries the target of each token, of shape (rows, length)."""
+IGNORED = -100
+"""The target of a token for which nothing is to be learned."""
 _EAGER_BYTES = 128 << 20
 
 
 class Inputs(ABC):
-    """One holder's inputs, ready to be batched."""
+    """One holder's inputs, ready to be batched.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (len,), or None
+        Which of the holder's examples they are, or begin with; None = each one in order.
+    """
+
+    rows: npt.NDArray[np.int64] | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    @property
+    def examples(self) -> int:
+        """How many of the holder's examples they hold."""
+        return len(self)
+
+    def mass(self, rows: npt.NDArray[np.int64]) -> int:
+        """Return the number of targets that some rows have."""
+        return len(rows)
+
+    def length(self, rows: npt.NDArray[np.int64]) -> int:
+        """Return how many tokens the longest of some rows has; 1 where there are none."""
+        return 1
 
     @abstractmethod
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
@@ -48,8 +75,8 @@ class Preparation(ABC):
     """How a base model wants its inputs."""
 
     @abstractmethod
-    def inputs(self, examples: Examples) -> Inputs:
-        """Prepare a holder's examples."""
+    def inputs(self, examples: Examples, training: bool = False) -> Inputs:
+        """Prepare a holder's examples, to be trained on or to be scored."""
 
 
 class ImageInputs(Inputs):
@@ -124,7 +151,7 @@ class ImagePreparation(Preparation):
             out[i] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return out
 
-    def inputs(self, examples: Examples) -> ImageInputs:
+    def inputs(self, examples: Examples, training: bool = False) -> ImageInputs:
         table = examples.table
         if examples.angle:  # as the pooled data: turned first, brought to size then
             pixels = self.decode(examples.inputs())
@@ -185,6 +212,25 @@ class TextInputs(Inputs):
         return TextInputs([*self._encoded, *other._encoded], self._tokenizer)
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """Load a checkpoint's own tokenizer, with a token to pad by.
+
+    Raises
+    ------
+    ModelError
+        There is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"'{folder}' has no tokenizer that loads: {error}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
 class TextPreparation(Preparation):
     """The checkpoint's own tokenizer.
 
@@ -197,17 +243,10 @@ class TextPreparation(Preparation):
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:
-        from transformers import AutoTokenizer
-
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"'{folder}' has no tokenizer that loads: {error}") from error
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._tokenizer = load_tokenizer(folder)
         self._max_length = max_length
 
-    def inputs(self, examples: Examples) -> TextInputs:
+    def inputs(self, examples: Examples, training: bool = False) -> TextInputs:
         texts = [str(text) for text in examples.inputs()]
         names = list(self._tokenizer.model_input_names)
         if not texts:
@@ -242,7 +281,7 @@ class TablePreparation(Preparation):
     def __init__(self, encoding: TableEncoding) -> None:
         self._encoding = encoding
 
-    def inputs(self, examples: Examples) -> TableInputs:
+    def inputs(self, examples: Examples, training: bool = False) -> TableInputs:
         return TableInputs(self._encoding.tokens(examples.cells(self._encoding.names)))
 
 
@@ -275,15 +314,22 @@ def feature_dim(options: Mapping[str, object]) -> int:
     return int(str(options.get("feature-dim", 0)))
 
 
-def make_preparation(folder: Path, kind: Kind, options: Mapping[str, object]) -> Preparation:
+def make_preparation(
+    folder: Path,
+    kind: Kind,
+    options: Mapping[str, object],
+    task_options: Mapping[str, object] = MappingProxyType({}),
+) -> Preparation:
     """Return how a checkpoint wants its inputs.
 
     Parameters
     ----------
     folder : Path
-    kind : {"image", "text", "table"}
+    kind : {"image", "text", "table", "causal-lm"}
     options : mapping
         Of `MODEL_ARGS`.
+    task_options : mapping
+        Of the task.
     """
     errors = model_arg_errors(options)
     if errors:
@@ -292,7 +338,13 @@ def make_preparation(folder: Path, kind: Kind, options: Mapping[str, object]) ->
         return ImagePreparation.of(folder)
     if kind == "table":
         return TablePreparation(TableEncoding.of(folder))
-    return TextPreparation(folder, int(str(options.get("max-length", 128))))
+    max_length = int(str(options.get("max-length", 128)))
+    if kind == "text":
+        return TextPreparation(folder, max_length)
+    from clients.language.preparation import LanguagePreparation
+
+    own = LanguageOptions.model_validate(dict(task_options))
+    return LanguagePreparation(folder, max_length, own)
 
 
 def _height_width(size: object) -> tuple[int, int]:

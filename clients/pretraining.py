@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 
 from clients.data import Examples, order_labels
+from clients.data.texts import plain_texts
 from clients.preparation import ImagePreparation
-from models.bases import tiny_table, tiny_vit
-from models.bases.variants import TINY_TABLE, Variant
+from models.bases import tiny_llama, tiny_table, tiny_vit
+from models.bases.variants import TINY_LLAMA, TINY_TABLE, TINY_VIT, Variant
 from models.errors import DataError
+
+_KINDS = {TINY_VIT: "image", TINY_TABLE: "table", TINY_LLAMA: "causal-lm"}
 
 
 def pretrain(variant: Variant, public: Examples, seed: int, bases: Path) -> Path:
@@ -31,18 +34,20 @@ def pretrain(variant: Variant, public: Examples, seed: int, bases: Path) -> Path
     DataError
         The public examples are of another kind than the base takes.
     """
-    kind = "table" if variant.model == TINY_TABLE else "image"
+    kind = _KINDS[variant.model]
     if public.columns.kind != kind:
         raise DataError(
             f"model '{variant}' is pretrained on public data of kind {kind}, and public-data gives "
             f"{public.columns}; give others"
         )
-    labels = order_labels(public.label_counts())
-    targets = public.label_ids(labels)
     sizes = {"width": variant.width, "depth": variant.depth}
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # the same bits whatever the number of cores
     try:
+        if kind == "causal-lm":
+            return tiny_llama.pretrained(plain_texts(public), seed, bases, **sizes)
+        labels = order_labels(public.label_counts())
+        targets = public.label_ids(labels)
         if kind == "table":
             cells = public.cells(public.columns.inputs)
             return tiny_table.pretrained(cells, targets, labels, seed, bases, **sizes)

@@ -12,7 +12,7 @@ import torch
 
 from clients.objectives import Objective
 from clients.plan import Recipe
-from clients.preparation import Inputs
+from clients.preparation import IGNORED, TARGETS, Batch, Inputs
 from models.adapted import AdaptedModel
 from models.errors import ClientError
 from models.schema import Schema, Vector
@@ -26,7 +26,7 @@ class Prepared:
     ----------
     inputs : Inputs
     targets : ndarray, shape (n,)
-        Class numbers.
+        Class numbers; of texts `IGNORED`, as each token has its own.
     groups : mapping
         For each group column the value of each row.
     weights : ndarray, shape (n,), or None
@@ -43,7 +43,30 @@ class Prepared:
 
     def mass(self, rows: npt.NDArray[np.int64]) -> float:
         """Return the number of targets that the mean loss of some rows goes over."""
-        return float(len(rows))
+        return float(self.inputs.mass(rows) if self.weights is None else len(rows))
+
+    @property
+    def examples(self) -> int:
+        """How many of the holder's examples there are; packed texts share a row."""
+        return self.inputs.examples
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether each token has a target, and no row a label."""
+        return bool(len(self.targets)) and bool(self.targets[0] == IGNORED)
+
+    def batch(
+        self, rows: npt.NDArray[np.int64], device: torch.device
+    ) -> tuple[Batch, torch.Tensor]:
+        """Return the model's inputs for some rows, and their targets.
+
+        Targets are class numbers, shape (rows,), or of texts the token that comes next at each
+        place, shape (rows, length), `IGNORED` where none is learned.
+        """
+        batch = self.inputs.batch(rows, device)
+        if TARGETS in batch:
+            return batch, batch.pop(TARGETS)
+        return batch, torch.from_numpy(self.targets[rows]).to(device)
 
     def joined(self, other: Prepared) -> Prepared:
         """Return these rows, then another's, of the same preparation; without weights."""
@@ -173,8 +196,7 @@ def _loss(
     model: AdaptedModel, data: Prepared, rows: npt.NDArray[np.int64], objective: Objective
 ) -> torch.Tensor:
     """Return the mean loss of some examples, weighted where they have weights."""
-    batch = data.inputs.batch(rows, model.device)
-    targets = torch.from_numpy(data.targets[rows]).to(model.device)
+    batch, targets = data.batch(rows, model.device)
     if data.weights is None:
         return objective.loss(model, batch, targets)
     weights = torch.from_numpy(data.weights[rows]).to(model.device)

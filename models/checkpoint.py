@@ -38,6 +38,8 @@ _VOLATILE = frozenset(
     }
 )
 _CHUNK = 1 << 22
+COMPANIONS = frozenset({".json", ".txt", ".model", ".jinja"})
+"""Endings of what belongs to a checkpoint beside its weights: configuration, tokenizer, chats."""
 
 
 def resolve_checkpoint(model: str, bases: Path, wanted: str = "") -> Path | None:
@@ -103,7 +105,7 @@ def _package_folder(model: str) -> Path:
 def _hub_folder(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
+    patterns = ["*.safetensors", *(f"*{ending}" for ending in sorted(COMPANIONS))]
     try:
         return Path(snapshot_download(model, allow_patterns=patterns, local_files_only=True))
     except Exception:  # any failure to find it locally means: ask the Hub
@@ -132,7 +134,7 @@ def _cut(folder: Path, variant: Variant, bases: Path) -> Path:
     fresh.mkdir(parents=True)
     write_cut(files, fresh, variant.depth, count, str(variant))
     for file in folder.iterdir():
-        if file.suffix in {".json", ".txt", ".model"} and "safetensors" not in file.name:
+        if file.suffix in COMPANIONS and "safetensors" not in file.name:
             shutil.copyfile(file, fresh / file.name)
     write_json(fresh / "config.json", {**config, key: variant.depth})
     found = fingerprint(fresh)
@@ -216,9 +218,7 @@ def _identity(files: list[Path]) -> str:
 
 def pack_checkpoint(folder: Path) -> bytes:
     """Bundle a checkpoint's files into one byte string, for shipping it to a node."""
-    names = sorted(
-        f.name for f in folder.iterdir() if f.suffix in {".json", ".safetensors", ".txt"}
-    )
+    names = sorted(f.name for f in folder.iterdir() if f.suffix in {".safetensors", *COMPANIONS})
     blobs = [(folder / name).read_bytes() for name in names]
     header = json.dumps([[n, len(b)] for n, b in zip(names, blobs, strict=True)]).encode()
     return struct.pack("<Q", len(header)) + header + b"".join(blobs)

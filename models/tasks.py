@@ -1,9 +1,9 @@
-"""What a model is for: the kind of data decides the head, the loader and PEFT's task type."""
+"""What a model is for: the kind of task decides the head, the loader and PEFT's task type."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from models.errors import ModelError
 
-Kind = Literal["image", "text", "table"]
+Kind = Literal["image", "text", "table", "causal-lm"]
 
 
 @dataclass(frozen=True)
@@ -26,23 +26,27 @@ class Task:
         Argument under which the model takes its main input.
     peft_type : str or None
         PEFT's ``task_type``; None where PEFT has none for it.
+    labelled : bool
+        Whether examples have labels, and the model a head for them.
     """
 
     auto_class: str
     input_name: str
     peft_type: str | None
+    labelled: bool = True
 
 
 TASKS: dict[Kind, Task] = {
     "image": Task("AutoModelForImageClassification", "pixel_values", None),
     "text": Task("AutoModelForSequenceClassification", "input_ids", "SEQ_CLS"),
     "table": Task("AutoModelForSequenceClassification", "input_ids", "SEQ_CLS"),
+    "causal-lm": Task("AutoModelForCausalLM", "input_ids", "CAUSAL_LM", labelled=False),
 }
 
 
 @dataclass(frozen=True)
 class LoadedBase:
-    """A frozen base with a head for the labels, and the modules the checkpoint did not bring."""
+    """A frozen base, and the modules that are trained whole: a head for the labels, if any."""
 
     module: Any
     fresh: tuple[str, ...]
@@ -55,9 +59,9 @@ def load_base(
     seed: int,
     loading: Mapping[str, Any] = MappingProxyType({}),
 ) -> LoadedBase:
-    """Load a checkpoint with a classification head.
+    """Load a checkpoint, with a classification head where the task has labels.
 
-    What the checkpoint lacks (the head, at least) is initialised from `seed`, the same everywhere.
+    What the checkpoint lacks of it is initialised from `seed`, the same everywhere.
 
     Parameters
     ----------
@@ -84,24 +88,44 @@ def load_base(
     try:
         module, info = loader.from_pretrained(
             folder,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={name: i for i, name in enumerate(labels)},
-            ignore_mismatched_sizes=True,
             output_loading_info=True,
             local_files_only=True,
             **loading,
+            **(_head_of(labels) if task.labelled else {}),
         )
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"'{folder}' cannot be loaded for {kind} classification: {error}"
-        ) from error
+        what = f"{kind} classification" if task.labelled else kind
+        raise ModelError(f"'{folder}' cannot be loaded for {what}: {error}") from error
+    if not task.labelled:
+        return _writing(module, info["missing_keys"], folder)
     mismatched = {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
     unset = {*info["missing_keys"], *mismatched}
     if getattr(module.config, "pad_token_id", None) is None and kind == "text":
         module.config.pad_token_id = getattr(module.config, "eos_token_id", 0) or 0
     module.requires_grad_(False)
     return LoadedBase(module, _modules_of(module, unset))
+
+
+def _head_of(labels: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
+        "ignore_mismatched_sizes": True,
+    }
+
+
+def _writing(module: Any, missing: Collection[str], folder: Path) -> LoadedBase:
+    """Freeze a causal language model, all of which the checkpoint must bring."""
+    if missing:
+        raise ModelError(
+            f"'{folder}' is no causal language model: the checkpoint lacks "
+            f"{', '.join(sorted(missing)[:3])}; name one that was trained to write text"
+        )
+    # A cache of keys and values is of use only where a text is written.
+    module.config.use_cache = False
+    module.requires_grad_(False)
+    return LoadedBase(module, ())
 
 
 def _modules_of(module: Any, keys: set[str]) -> tuple[str, ...]:

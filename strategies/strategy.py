@@ -48,6 +48,8 @@ class Strategy(FlowerInterface):
         Clients may train the adapter at ranks of their own.
     mixes_models : bool
         Clients may have base models of their own: nothing of them is averaged but what all share.
+    needs_labels : bool
+        It works on classes, or on a head for them; texts that are continued have neither.
     closing : str
         What closes its rounds where the settings do not say (`strategies.rounds.closing`).
     needs_fresh : str
@@ -73,6 +75,7 @@ class Strategy(FlowerInterface):
     several_models: ClassVar[bool] = False
     mixes_ranks: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
     closing: ClassVar[str] = "all"
     needs_fresh: ClassVar[str] = ""
     reads_start: ClassVar[bool] = False

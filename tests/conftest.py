@@ -35,6 +35,18 @@ def vit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a very small Llama with random weights, a byte tokenizer and a template."""
+    from models.bases.tiny_llama import new_model, train_tokenizer
+
+    folder = tmp_path_factory.mktemp("llama")
+    tokenizer = train_tokenizer(["to be or not to be"], 262)
+    new_model(tokenizer, 0, 16, 2).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a very small BERT encoder with random weights and a word tokenizer."""
     import torch

@@ -37,8 +37,9 @@ def test_the_bundle_holds_all_of_ours_and_nothing_else() -> None:
         size = sum(info.file_size for info in bundle.infolist())
     ours = {str(file.relative_to(ROOT)) for file in sources()}
     presets = {str(file.relative_to(ROOT)) for file in (ROOT / "conf").rglob("*.toml")}
-    assert members == ours | presets | {"pyproject.toml", "README.md", "LICENSE"}
-    assert size < 2_000_000
+    data = {str(file.relative_to(ROOT)) for file in (ROOT / "clients").rglob("*.jsonl")}
+    assert members == ours | presets | data | {"pyproject.toml", "README.md", "LICENSE"}
+    assert size < 2_500_000
 
 
 def imports(file: Path) -> set[str]:

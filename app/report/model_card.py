@@ -16,6 +16,8 @@ _SCORES: Mapping[str, str] = {
     "accuracy": "Server test set: accuracy",
     "macro_f1": "Server test set: macro-F1",
     "loss": "Server test set: loss",
+    "perplexity": "Server test set: perplexity",
+    "client_perplexity_mean": "Clients: mean perplexity",
     "client_accuracy_mean": "Clients: mean accuracy",
     "client_accuracy_median": "Clients: median accuracy",
     "client_accuracy_std": "Clients: standard deviation of accuracy",
@@ -78,11 +80,28 @@ inputs = {{"input_ids": torch.from_numpy(tokens)}}
 with torch.inference_mode():
     print(labels[model(**inputs).logits.argmax(-1).item()])
 """
-_CODE = {"image": _IMAGE, "text": _TEXT, "table": _TABLE}
+_WRITING = """import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+adapter = {adapter}  # this folder
+base = {base}
+
+model = AutoModelForCausalLM.from_pretrained(base)
+model = PeftModel.from_pretrained(model, adapter).eval()
+tokenizer = AutoTokenizer.from_pretrained(base)
+
+inputs = tokenizer("Your text here", return_tensors="pt")
+with torch.inference_mode():
+    found = model.generate(**inputs, max_new_tokens=64)
+print(tokenizer.decode(found[0], skip_special_tokens=True))
+"""
+_CODE = {"image": _IMAGE, "text": _TEXT, "table": _TABLE, "causal-lm": _WRITING}
 _TASKS = {
     "image": "image-classification",
     "text": "text-classification",
     "table": "tabular-classification",
+    "causal-lm": "text-generation",
 }
 
 
@@ -120,7 +139,8 @@ def model_card(facts: Mapping[str, object]) -> str:
         "\n".join(scores),
         "## Use",
         f"```python\n{_code(facts)}```",
-        "Inputs must be prepared as they were in training, with the labels in the order above.",
+        "Inputs must be prepared as they were in training"
+        + (", with the labels in the order above." if _labels(facts) else "."),
         "## Limits",
         "- The scores hold for data like the clients' own; nobody checked any other use.\n"
         "- A mean hides who is served badly: look at the worst clients, and at groups, in "
@@ -198,7 +218,7 @@ def _code(facts: Mapping[str, object]) -> str:
 
 def _with_groups(code: str, groups: Sequence[str]) -> str:
     """Say a sample's group too, where the adapter has groups."""
-    if not groups:
+    if not groups or "model(**inputs)" not in code:
         return code
     names = json.dumps(groups, ensure_ascii=False).replace("`", "\\u0060")
     load = "model = PeftModel.from_pretrained(model, adapter).eval()\n"

@@ -21,6 +21,7 @@ from uuid import uuid4
 import tomli_w
 
 from app.settings import Settings
+from models.checkpoint import COMPANIONS
 from models.errors import BouquetError, ConfigurationError, RunDirectoryError
 from models.files import write_json, write_text
 from strategies.transport.roster import Roster
@@ -205,6 +206,6 @@ class RunDirectory:
         target = self.path / "base"
         target.mkdir(exist_ok=True)
         for file in folder.iterdir():
-            if file.suffix in {".json", ".safetensors", ".txt"}:
+            if file.suffix in {".safetensors", *COMPANIONS}:
                 shutil.copy2(file, target / file.name)
         return target

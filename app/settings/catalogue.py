@@ -39,8 +39,14 @@ class MethodCatalogue(Protocol):
     ) -> list[str]:
         """Say why a composition cannot take updates of older rounds."""
 
+    def method_needs_labels(self, name: str) -> bool:
+        """Say whether a method works on classes."""
+
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
+
+    def objective_needs_labels(self, name: str) -> bool:
+        """Say whether an objective works on classes."""
 
     def objective_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check an objective's options."""

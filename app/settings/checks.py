@@ -8,6 +8,7 @@ from app.settings.catalogue import MethodCatalogue
 from app.settings.composition import split_method_args
 from app.settings.ranks import rank_errors
 from app.settings.settings import Settings
+from app.settings.tasks import task_findings
 from app.settings.values import variant_errors
 from clients.data.drift import NO_DRIFT, validate_drift
 from clients.plan import optimizer_arg_errors
@@ -59,6 +60,7 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
         *_drift(settings),
         *_cohort(settings),
         *_data(settings),
+        *task_findings(settings, catalogue),
     ]
 
 

@@ -82,9 +82,13 @@ class Settings(BaseModel):
     closing_args: Arguments = _key("", "Options of the closing rule: size=10, concurrency=20.")
     seed: int = _key(42, "The seed of everything random.", ge=0)
     partition_seed: int = _key(-1, "The seed of the partition; -1 takes seed.", ge=-1)
+    task: Literal["classification", "causal-lm"] = _key(
+        "classification", "What is learned: labels, or to continue texts."
+    )
+    task_args: Arguments = _key("", "Options of the task: packing=true.")
     dataset: Dataset = _key(
         "digits",
-        "digits, breast-cancer, a Hugging Face name, or the absolute path of a folder or file.",
+        "digits, breast-cancer, shakespeare, a Hugging Face name, or an absolute path.",
     )
     text_column: str = _key("", "Column of the texts; empty finds it.")
     image_column: str = _key("", "Column of the images; empty finds it.")
@@ -92,6 +96,9 @@ class Settings(BaseModel):
         "", "Columns of a table that the model reads; empty takes all but label and groups."
     )
     label_column: str = _key("", "Column of the labels; empty finds it.")
+    prompt_column: str = _key("", "Column of the prompts; empty finds it.")
+    response_column: str = _key("", "Column of the responses to them; empty finds it.")
+    messages_column: str = _key("", "Column of the chats; empty finds it.")
     group_columns: Names = _key("", "Columns whose groups are reported apart, between commas.")
     partition: NotEmpty = _key("dirichlet", "How the data are split over clients.")
     partition_args: Arguments = _key(DIRICHLET_ARGS, "Options of the partition.")
@@ -100,7 +107,7 @@ class Settings(BaseModel):
     test_fraction: float = _key(0.2, "Share of a client's rows kept for its test.", gt=0, lt=1)
     model: Model = _key(
         "tiny-vit",
-        "tiny-vit, tiny-table, a Hugging Face name, an absolute path, or pkg:PACKAGE/PATH; "
+        "tiny-vit, tiny-table, tiny-llama, a Hugging Face name, a path, or pkg:PACKAGE/PATH; "
         "@depth=N cuts it.",
     )
     model_args: Arguments = _key("", "Options of the model.")

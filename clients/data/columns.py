@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _LABEL_NAMES = ("label", "labels", "target", "class", "intent")
 _IMAGE_NAMES = ("image", "img")
+_CHAT_NAMES = ("messages", "conversation", "conversations", "chat")
+_PROMPT_NAMES = ("prompt", "instruction", "question")
+_RESPONSE_NAMES = ("response", "completion", "output", "answer")
 _TEXT_NAMES = ("text", "sentence", "content")
 _NUMBERS = ("int", "uint", "float")
 
@@ -24,17 +27,18 @@ class Columns:
 
     Attributes
     ----------
-    kind : {"text", "image", "table"}
+    kind : {"text", "image", "table", "causal-lm"}
         What the input is.
     inputs : tuple of str
-        Names of the columns that the model reads: one, of a table at least one.
+        Names of the columns that the model reads: one, of a table at least one; two for prompts
+        and their responses.
     label : str
-        Name of the labels' column.
+        Name of the labels' column; empty where rows have none.
     groups : tuple of str
         Columns by which results are also reported.
     """
 
-    kind: Literal["text", "image", "table"]
+    kind: Literal["text", "image", "table", "causal-lm"]
     inputs: tuple[str, ...]
     label: str
     groups: tuple[str, ...]
@@ -73,11 +77,16 @@ def find_columns(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> Colum
         (spec.text_column, "text-column"),
         (spec.image_column, "image-column"),
         (spec.label_column, "label-column"),
+        (spec.prompt_column, "prompt-column"),
+        (spec.response_column, "response-column"),
+        (spec.messages_column, "messages-column"),
         *((group, "group-columns") for group in spec.group_columns),
         *((column, "table-columns") for column in spec.table_columns),
     ):
         if name:
             require_column(dataset, name, setting, owner)
+    if spec.task == "causal-lm":
+        return find_texts(features, spec, owner)
     if spec.text_column and spec.image_column:
         raise DataError(
             f"{owner}: text-column = '{spec.text_column}' and image-column = "
@@ -132,6 +141,65 @@ def _table(
                 "numbers, names or booleans beside the label"
             )
     return Columns("table", names, label, spec.group_columns)
+
+
+def find_texts(features: datasets.Features, spec: DataSpec, owner: str) -> Columns:
+    """Return the columns of texts to be continued: chats, prompts with responses, or plain texts.
+
+    Raises
+    ------
+    DataError
+        If there are none, or they hold something else; names owner, columns and settings.
+    """
+    chat = spec.messages_column
+    prompt, response, text = spec.prompt_column, spec.response_column, spec.text_column
+    if not (chat or prompt or response or text):
+        chat = _first(features, "", _CHAT_NAMES, is_chat)
+        prompt = "" if chat else _first(features, "", _PROMPT_NAMES, _is_text)
+        response = "" if chat else _first(features, prompt, _RESPONSE_NAMES, _is_text)
+        if not (prompt and response):
+            prompt = response = ""
+            text = "" if chat else _first(features, "", _TEXT_NAMES, _is_text)
+    if chat:
+        if not is_chat(features[chat]):
+            raise DataError(
+                f"{owner}: messages-column = '{chat}' holds {_described(features[chat])}, not a "
+                "list of messages with role and content; for plain texts set text-column"
+            )
+        return Columns("causal-lm", (chat,), "", spec.group_columns)
+    if bool(prompt) != bool(response):
+        missing = "response-column" if prompt else "prompt-column"
+        raise DataError(
+            f"{owner}: {missing} is not set; a prompt goes with its response. Columns there: "
+            f"{', '.join(features)}"
+        )
+    for name, setting in (
+        (prompt, "prompt-column"),
+        (response, "response-column"),
+        (text, "text-column"),
+    ):
+        if name and not _is_text(features[name]):
+            raise DataError(
+                f"{owner}: {setting} = '{name}' holds {_described(features[name])}, not text; "
+                "choose a column of text"
+            )
+    if not (prompt or text):
+        raise DataError(
+            f"{owner}: no texts found; looked for chats ({', '.join(_CHAT_NAMES)}), prompts with "
+            f"responses ({', '.join(_PROMPT_NAMES)} with {', '.join(_RESPONSE_NAMES)}) and plain "
+            f"texts ({', '.join(_TEXT_NAMES)}). Columns there: {', '.join(features)}. Set "
+            "text-column, prompt-column with response-column, or messages-column"
+        )
+    inputs = (prompt, response) if prompt else (text,)
+    return Columns("causal-lm", inputs, "", spec.group_columns)
+
+
+def is_chat(feature: object) -> bool:
+    """Tell whether a feature is a list of messages, each with its role and content."""
+    item = getattr(feature, "feature", None)
+    if isinstance(feature, list):
+        item = feature[0] if feature else None
+    return isinstance(item, dict) and {"role", "content"} <= set(item)
 
 
 def require_column(dataset: datasets.Dataset, name: str, setting: str, owner: str) -> None:

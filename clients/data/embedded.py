@@ -1,8 +1,10 @@
-"""Data sets that come with scikit-learn, for runs without files or a network."""
+"""Data sets that come with scikit-learn or with us, for runs without files or a network."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,18 @@ if TYPE_CHECKING:
 _DIGITS_MAXIMUM = 16
 _PARITIES, _INKS = ("even", "odd"), ("light", "medium", "heavy")
 _OUTLINES = ("plain", "medium", "ragged")
+
+
+def _shakespeare() -> datasets.Dataset:
+    """Return 1,439 speeches of 20 speakers of Shakespeare's, which are in the public domain.
+
+    Beside its text each has its speaker and the part of the Folio that it is from: tragedy, comedy
+    or history.
+    """
+    import datasets
+
+    lines = (Path(__file__).parent / "shakespeare.jsonl").read_text("utf-8").splitlines()
+    return datasets.Dataset.from_list([json.loads(line) for line in lines])
 
 
 def _digits() -> datasets.Dataset:
@@ -69,4 +83,5 @@ def _thirds(values: np.ndarray) -> np.ndarray:
 EMBEDDED: Mapping[str, Callable[[], datasets.Dataset]] = {
     "digits": _digits,
     "breast-cancer": _breast_cancer,
+    "shakespeare": _shakespeare,
 }

@@ -34,7 +34,7 @@ class Table:
     label_codes : array of int32, shape (rows,)
         Position in ``label_names`` of each row's label.
     label_names : tuple of str
-        The names that occur.
+        The names that occur; none where rows have no labels, and all codes are 0.
     groups : mapping of str to array of str, shape (rows,)
         Group of each row, by group column.
     """
@@ -161,6 +161,8 @@ class Examples:
 
     def label_counts(self) -> dict[str, int]:
         """Return how many rows have each label name that occurs, in label order."""
+        if not self.table.label_names:
+            return {}
         seen, codes = self._seen()
         counts = np.bincount(codes, minlength=len(seen))
         found: dict[str, int] = {}

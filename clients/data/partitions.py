@@ -89,10 +89,13 @@ class PartitionKind:
         One line.
     arguments : mapping of str to Argument
         Its own arguments; those of `SHIFT_ARGUMENTS` are allowed besides.
+    by_label : bool
+        Whether it needs labels.
     """
 
     help: str
     arguments: Mapping[str, Argument] = field(default_factory=dict)
+    by_label: bool = False
 
 
 _MIN_SIZE = Argument("integer", "fewest rows a client may get (2)", minimum=2)
@@ -107,10 +110,12 @@ PARTITIONS: Mapping[str, PartitionKind] = MappingProxyType(
                 "min-size": _MIN_SIZE,
                 "balanced": Argument("boolean", "hold clients near equal sizes (false)"),
             },
+            by_label=True,
         ),
         "pathological": PartitionKind(
             "each client has rows of only a few labels",
             {"classes-per-client": Argument("integer", "labels a client has (2)", minimum=1)},
+            by_label=True,
         ),
         "shards": PartitionKind(
             "rows sorted by label are cut into shards, dealt at random",
@@ -118,6 +123,7 @@ PARTITIONS: Mapping[str, PartitionKind] = MappingProxyType(
                 "shards-per-client": Argument("integer", "shards a client gets (2)", minimum=1),
                 "shard-size": Argument("integer", "rows a shard has", minimum=1),
             },
+            by_label=True,
         ),
         "natural-id": PartitionKind(
             "one client for each value of a column; num-clients is not used",

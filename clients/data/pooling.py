@@ -58,6 +58,8 @@ def _concatenated(parts: Sequence[Examples]) -> tuple[Table, list[Examples]]:
     position = {label: code for code, label in enumerate(names)}
     codes = [
         np.asarray([position[label] for label in table.label_names], np.int32)[table.label_codes]
+        if names
+        else table.label_codes
         for table in tables
     ]
     inputs = [_inputs(table, columns) for table in tables]
@@ -68,7 +70,9 @@ def _concatenated(parts: Sequence[Examples]) -> tuple[Table, list[Examples]]:
             f"the clients' data cannot be pooled: {columns} differs in type between them ({error})"
         ) from error
     all_codes = np.concatenate(codes)
-    joined = joined.add_column(columns.label, np.asarray(names, dtype=object)[all_codes].tolist())
+    if names:
+        seen = np.asarray(names, dtype=object)[all_codes].tolist()
+        joined = joined.add_column(columns.label, seen)
     groups = {
         column: np.concatenate([table.groups[column] for table in tables])
         for column in columns.groups
@@ -90,8 +94,9 @@ def _inputs(table: Table, columns: Columns) -> datasets.Dataset:
     import datasets
 
     if columns.kind != "table":
-        own = table.columns.input
-        return table.dataset.select_columns([own]).rename_columns({own: columns.input})
+        own = table.columns.inputs
+        renamed = dict(zip(own, columns.inputs, strict=True))
+        return table.dataset.select_columns(list(own)).rename_columns(renamed)
     lacking = [name for name in columns.inputs if name not in table.dataset.column_names]
     if lacking:
         raise DataError(

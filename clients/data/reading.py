@@ -20,6 +20,7 @@ from clients.data.examples import Table
 from clients.data.labels import read_groups, read_labels
 from clients.data.sources import Split, absolute_path, files_identity, find_splits
 from clients.data.spec import DataSpec
+from clients.data.texts import refuse_empty_texts
 from models.errors import DataError
 from models.fairness.counts import UNKNOWN
 
@@ -82,7 +83,7 @@ def make_table(
     Raises
     ------
     DataError
-        If a column is missing or of the wrong type, or a label or an input is empty.
+        If a column is missing or of the wrong type, or a label, an input or a response is empty.
     """
     import datasets
 
@@ -94,6 +95,14 @@ def make_table(
     key = f"{dataset._fingerprint}:{split}:{','.join(columns.inputs)}"
     if columns.kind == "image" and not isinstance(dataset.features[columns.input], datasets.Image):
         dataset = dataset.cast_column(columns.input, datasets.Image())
+    nobody = np.full(len(dataset), UNKNOWN)
+    groups = {
+        column: nobody if column in unknown else read_groups(dataset, column, owner)
+        for column in spec.group_columns
+    }
+    if columns.kind == "causal-lm":
+        refuse_empty_texts(dataset, columns, owner)
+        return Table(dataset, columns, key, np.zeros(len(dataset), np.int32), (), groups)
     # A table's empty cell is a value of its own; an empty text or image is none.
     empty = dataset.data.column(columns.input).null_count if columns.kind != "table" else 0
     if empty:
@@ -102,11 +111,6 @@ def make_table(
             "remove those rows"
         )
     codes, names = read_labels(dataset, columns.label, owner)
-    nobody = np.full(len(dataset), UNKNOWN)
-    groups = {
-        column: nobody if column in unknown else read_groups(dataset, column, owner)
-        for column in spec.group_columns
-    }
     return Table(dataset, columns, key, codes, names, groups)
 
 

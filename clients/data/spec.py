@@ -7,11 +7,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from models.errors import ConfigurationError, DataError, nearest
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
+Task = Literal["classification", "causal-lm"]
 PartitionArgs = tuple[tuple[str, object], ...]
 """A hashable mapping: pairs of an argument's kebab-case name and its plain value."""
 
@@ -23,9 +25,12 @@ class DataSpec:
     Attributes
     ----------
     dataset : str
-        ``"digits"``, a Hugging Face name (``"name"`` or ``"name:config"``), or an absolute path.
+        ``"digits"``, ``"shakespeare"``, a Hugging Face name (``"name"`` or ``"name:config"``), or
+        an absolute path.
     text_column, image_column, label_column : str
         Column names; empty means detected.
+    prompt_column, response_column, messages_column : str
+        Of ``causal-lm``: prompts with their responses, or chats; empty means detected.
     group_columns : tuple of str
         Columns by which results are also reported.
     table_columns : tuple of str
@@ -54,12 +59,17 @@ class DataSpec:
         One of `clients.data.drift.DRIFTS`.
     drift_args : tuple of (str, object)
         Its arguments.
+    task : {"classification", "causal-lm"}
+        What the rows are for: with ``causal-lm`` they are texts without labels.
     """
 
     dataset: str = "digits"
     text_column: str = ""
     image_column: str = ""
     label_column: str = ""
+    prompt_column: str = ""
+    response_column: str = ""
+    messages_column: str = ""
     group_columns: tuple[str, ...] = ()
     partition: str = "dirichlet"
     partition_args: PartitionArgs = (("alpha", 0.3),)
@@ -73,6 +83,7 @@ class DataSpec:
     drift: str = "none"
     drift_args: PartitionArgs = ()
     table_columns: tuple[str, ...] = ()
+    task: Task = "classification"
 
     @property
     def arguments(self) -> dict[str, object]:

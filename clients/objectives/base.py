@@ -13,6 +13,34 @@ if TYPE_CHECKING:
     from models.adapted import AdaptedModel
 
 
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of a batch, over its examples or over its tokens.
+
+    Parameters
+    ----------
+    logits : tensor, shape (batch, classes) or (batch, length, tokens)
+    targets : tensor, shape (batch,) or (batch, length)
+        Numbers of classes or tokens; -100 does not count.
+    """
+    import torch
+
+    if targets.ndim == 2:
+        logits, targets = logits.flatten(0, 1).float(), targets.flatten()
+    return torch.nn.functional.cross_entropy(logits, targets)
+
+
+def cross_entropies(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each example, shape (batch,); of a text its tokens' mean."""
+    import torch
+
+    if targets.ndim == 1:
+        return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    of_tokens = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), reduction="none"
+    ).view(targets.shape)
+    return of_tokens.sum(-1) / (targets >= 0).sum(-1)
+
+
 class Objective(BaseModel):
     """What a client minimises. The fields are its options.
 
@@ -27,6 +55,7 @@ class Objective(BaseModel):
         populate_by_name=True,
     )
     about: ClassVar[str] = ""
+    needs_labels: ClassVar[bool] = False
 
     def loss(
         self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
@@ -38,31 +67,25 @@ class Objective(BaseModel):
         model : AdaptedModel
         batch : mapping
             The model's inputs, each of shape (batch, ...).
-        targets : tensor, shape (batch,)
-            Class numbers.
+        targets : tensor, shape (batch,) or (batch, length)
+            Class numbers, or the next token at each place.
         """
-        import torch
-
-        logits = model.module(**batch).logits
-        return torch.nn.functional.cross_entropy(logits, targets)
+        return cross_entropy(model.module(**batch).logits, targets)
 
     def losses(
         self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
     ) -> torch.Tensor:
         """Return the loss of each example, shape (batch,), where examples have weights."""
-        import torch
-
-        logits = model.module(**batch).logits
-        return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        return cross_entropies(model.module(**batch).logits, targets)
 
     def adjust_gradient(self, model: AdaptedModel, start: torch.Tensor) -> None:
         """Add to ``model.flat.grad`` after the backward pass; `start` is what the server sent."""
 
 
 class CrossEntropy(Objective):
-    """Cross-entropy of the labels."""
+    """Cross-entropy of the labels, or of each next token."""
 
-    about: ClassVar[str] = "cross-entropy of the labels"
+    about: ClassVar[str] = "cross-entropy of the labels, or of each next token"
 
 
 class AroundObjective(Objective):

@@ -29,6 +29,7 @@ class Fairness(Objective):
     """Cross-entropy and a weight on how unlike the groups' errors are."""
 
     about: ClassVar[str] = "cross-entropy plus lambda times the disparity of the groups' errors"
+    needs_labels: ClassVar[bool] = True
     lambda_fairness: Annotated[float, Field(ge=0, description="weight of the disparity")] = 0.0
     column: Annotated[str, Field(description="the group column; empty = the first")] = ""
 

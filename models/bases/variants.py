@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from models.errors import ModelError
 
-TINY_VIT, TINY_TABLE = "tiny-vit", "tiny-table"
-EMBEDDED = (TINY_VIT, TINY_TABLE)
+TINY_VIT, TINY_TABLE, TINY_LLAMA = "tiny-vit", "tiny-table", "tiny-llama"
+EMBEDDED = (TINY_VIT, TINY_TABLE, TINY_LLAMA)
 _OPTIONS = re.compile(r"[\w-]+=[^,=/]*(,[\w-]+=[^,=/]*)*")
 _HEADS = 4
 

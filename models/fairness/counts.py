@@ -71,6 +71,9 @@ class Histogram:
 class Cell:
     """Counts over the examples of one group, of shape (classes,), one class against the rest.
 
+    Of texts the examples are their tokens, and there is one class: every token is to be named
+    as it is, and `hits` are those that are.
+
     Attributes
     ----------
     examples : int
@@ -82,6 +85,8 @@ class Cell:
         Examples of the class for which it says so.
     scores : Histogram or None
         Of binary tasks.
+    loss : float or None
+        Sum of the losses of tokens.
     """
 
     examples: int
@@ -89,6 +94,13 @@ class Cell:
     named: Counts
     hits: Counts
     scores: Histogram | None = None
+    loss: float | None = None
+
+    @classmethod
+    def of_tokens(cls, tokens: int, hits: int, loss: float) -> Self:
+        """Count the tokens of texts: all, those named as they are, and the sum of losses."""
+        every = np.array([tokens], dtype=np.int64)
+        return cls(tokens, every, every, np.array([hits], dtype=np.int64), loss=loss)
 
     @property
     def classes(self) -> int:
@@ -102,12 +114,14 @@ class Cell:
 
     def __add__(self, other: Self) -> Self:
         both = self.scores is not None and other.scores is not None
+        lost = self.loss is not None and other.loss is not None
         return type(self)(
             self.examples + other.examples,
             self.true + other.true,
             self.named + other.named,
             self.hits + other.hits,
             self.scores + other.scores if both else None,  # type: ignore[operator]
+            self.loss + other.loss if lost else None,  # type: ignore[operator]
         )
 
 
@@ -227,6 +241,7 @@ class GroupCounts:
                     "scores": [cell.scores.bins.tolist(), *cell.scores.counts.T.tolist()]
                     if cell.scores is not None and scores
                     else None,
+                    **({} if cell.loss is None else {"loss": cell.loss}),
                 }
                 for values, cell in self.cells.items()
             ],
@@ -266,12 +281,17 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _cell(row: Mapping[str, object]) -> Cell:
     true, named, hits = (_numbers(row.get(key)) for key in ("true", "named", "hits"))
-    if not len(true) == len(named) == len(hits) > 1:
+    if not len(true) == len(named) == len(hits) > 0:
         raise ValueError("a cell with different numbers of classes")
     if min(true.min(), named.min(), hits.min()) < 0 or true.sum() != named.sum():
         raise ValueError("a cell whose counts contradict each other")
     if (hits > np.minimum(true, named)).any() or true.sum() == 0:
         raise ValueError("a cell with more hits than examples")
+    if len(true) == 1:
+        loss = row.get("loss")
+        if isinstance(loss, bool) or not isinstance(loss, int | float) or not 0 <= loss < 2**60:
+            raise ValueError("tokens without the sum of their losses")
+        return Cell.of_tokens(int(true.sum()), int(hits.sum()), float(loss))
     scores = row.get("scores")
     if scores is None:
         return Cell(int(true.sum()), true, named, hits)

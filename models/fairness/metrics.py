@@ -71,11 +71,16 @@ def auc_bound(scores: Histogram) -> float:
 
 
 def group_figures(cell: Cell, least: int = LEAST) -> dict[str, float | int | None]:
-    """Return one group's own figures: accuracy, and in binary tasks AUC, TPR, FPR and rate."""
+    """Return one group's own figures: accuracy, and in binary tasks AUC, TPR, FPR and rate.
+
+    Of texts they are the mean loss and the accuracy of tokens.
+    """
     figures: dict[str, float | int | None] = {
         "accuracy": cell.correct / cell.examples,
         "examples": cell.examples,
     }
+    if cell.loss is not None:
+        figures["loss"] = cell.loss / cell.examples
     if cell.classes != 2:
         return figures
     found = rates(cell, 1, least)

@@ -82,6 +82,7 @@ class FedDAA(base.Strategy):
     clusterable: ClassVar[bool] = False
     several_models: ClassVar[bool] = True
     needs_fresh: ClassVar[str] = "clients choose among the models of one round"
+    needs_labels: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = FedDAAOptions
     options: FedDAAOptions
 

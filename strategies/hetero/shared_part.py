@@ -26,6 +26,7 @@ class SharedPart(base.Wrapper):
     keeps_state: ClassVar[bool] = True
     has_global_model: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
 
     @abstractmethod

@@ -57,6 +57,7 @@ class Prototypes(base.Wrapper):
     travels: ClassVar[str] = "C x D prototypes"
     keeps_state: ClassVar[bool] = True
     default_inner: ClassVar[type[base.Strategy] | None] = Unshared
+    needs_labels: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = PrototypesOptions
     trainer: ClassVar[str]
     values: ClassVar[str] = PROTOTYPES

@@ -107,6 +107,8 @@ def _information(clients: Mapping[str, GroupCounts], view: tuple[str, ...]) -> d
     ]
     groups = sorted({values for part in by_client for values in part})
     classes = next(iter(clients.values())).classes
+    if classes < 2:
+        return {}
     none = np.zeros(classes, dtype=np.int64)
     table = np.array([[part.get(values, none) for values in groups] for part in by_client])
     found = decompose(table) if groups else None

@@ -25,7 +25,8 @@ class RoundRecord:
     train_loss : float or None
         Mean of the clients' training losses, weighted by examples.
     server_metrics : mapping
-        ``loss``, ``accuracy``, ``macro_f1`` on the server's test set.
+        ``loss``, ``accuracy``, ``macro_f1`` on the server's test set; of texts loss and accuracy
+        of a token, and ``perplexity``.
     client_metrics : mapping
         Summary over clients; see `summarise_clients`.
     groups : mapping
@@ -83,7 +84,8 @@ class RoundRecord:
 
     def to_dict(self) -> dict[str, object]:
         """Return the object written to ``metrics.jsonl``."""
-        server = {k: self.server_metrics.get(k) for k in ("loss", "accuracy", "macro_f1")}
+        server = {k: self.server_metrics.get(k) for k in SERVER_SCORES}
+        server |= {k: v for k, v in self.server_metrics.items() if k in OF_TEXTS}
         clients = {k: self.client_metrics.get(k) for k in CLIENT_SUMMARY}
         others = {k: v for k, v in self.client_metrics.items() if k not in clients}
         return {
@@ -109,7 +111,7 @@ class RoundRecord:
     def from_json(cls, line: str) -> RoundRecord:
         """Read the scores of a line of ``metrics.jsonl`` back."""
         raw = json.loads(line)
-        server = {k: raw[k] for k in ("loss", "accuracy", "macro_f1") if raw[k] is not None}
+        server = {k: raw[k] for k in (*SERVER_SCORES, *OF_TEXTS) if raw.get(k) is not None}
         names = (*CLIENT_SUMMARY, *OTHER_SUMMARY)
         clients = {k: raw[k] for k in names if raw.get(k) is not None}
         return cls(
@@ -117,6 +119,9 @@ class RoundRecord:
         )
 
 
+SERVER_SCORES = ("loss", "accuracy", "macro_f1")
+OF_TEXTS = ("perplexity",)
+"""Further scores, in a line of ``metrics.jsonl`` only where texts are written."""
 CLIENT_SUMMARY = (
     "client_accuracy_mean",
     "client_accuracy_median",
@@ -130,7 +135,7 @@ OTHER_MODELS = ("shared", "before_aggregation")
 """Models that clients may be evaluated with beside the one they use (`clients.trainers.base`)."""
 OTHER_SUMMARY = tuple(
     f"client_{figure}_{model}_mean" for model in OTHER_MODELS for figure in ("accuracy", "loss")
-)
+) + tuple(f"client_{figure}_mean" for figure in OF_TEXTS)
 """Further names, in a line of ``metrics.jsonl`` only where a client knows them."""
 
 
@@ -153,7 +158,7 @@ def summarise_clients(replies: Mapping[str, Reply]) -> dict[str, float]:
         "client_accuracy_worst_decile": float(accuracy[:tenth].mean()),
     }
     others = [f"{figure}_{model}" for model in OTHER_MODELS for figure in ("accuracy", "loss")]
-    for name in ("loss", "macro_f1", *others):
+    for name in ("loss", "macro_f1", *OF_TEXTS, *others):
         values = [r.metrics[name] for r in scored if name in r.metrics]
         if values:
             summary[f"client_{name}_mean"] = float(np.mean(values))

@@ -50,6 +50,12 @@ class FakeCatalogue:
     ) -> list[str]:
         return ["'fedit' needs updates of its own round"] if "fedit" in names else []
 
+    def method_needs_labels(self, name: str) -> bool:
+        return False
+
+    def objective_needs_labels(self, name: str) -> bool:
+        return False
+
     def objective_names(self) -> Collection[str]:
         return ["cross-entropy", "fedprox"]
 

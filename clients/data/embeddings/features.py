@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from clients.data.columns import require_column
 from clients.data.examples import Examples
+from clients.data.texts import plain_texts
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError
 from models.files import state_folder
@@ -72,7 +73,7 @@ class Source:
         if self.model:
             return FrozenFeatures(self._folder, table.columns.kind).of(examples)
         kind = table.columns.kind
-        return _of_images(examples) if kind == "image" else _of_texts(examples.inputs(), seed)
+        return _of_images(examples) if kind == "image" else _of_texts(plain_texts(examples), seed)
 
 
 def lengths(table: Table) -> npt.NDArray[np.float64]:
@@ -85,7 +86,7 @@ def lengths(table: Table) -> npt.NDArray[np.float64]:
     """
     if table.columns.kind == "image":
         raise DataError("partition 'length' needs texts, and the data are images; choose another")
-    texts = Examples(table, np.arange(len(table)), "the data set").inputs()
+    texts = plain_texts(Examples(table, np.arange(len(table)), "the data set"))
     return np.asarray([len(text) for text in texts], dtype=np.float64)
 
 

@@ -10,6 +10,7 @@ from models.fairness.counts import GroupCounts
 
 _MOST_EXAMPLES = 10**12
 _LARGEST_METRIC = 1e100  # a sum over clients, weighted by examples, stays finite
+_MOST_TOKENS = 1 << 20
 _MOST_METRICS = 1000
 _SAME = {"train-loss": "train_loss", "eval_loss": "loss", "eval_acc": "accuracy"}
 
@@ -117,7 +118,8 @@ def _unreadable(counts: object, examples: int) -> str:
         found = GroupCounts.from_json(counts)
     except (ValueError, OverflowError) as error:
         return one_line(str(error))
-    if found.examples > examples:
+    # Of texts the tokens are counted.
+    if found.examples > examples * (_MOST_TOKENS if found.classes == 1 else 1):
         return f"{found.examples} examples of {examples}"
     return ""
 

@@ -1,0 +1,1 @@
+"""Causal language models: from texts to tokens and targets, and back to texts."""
