@@ -194,7 +194,7 @@ def _public(settings: Settings, kind: str, own_data: bool) -> Examples:
 def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) -> AdaptedModel:
     """Build the server's copy of the model that clients train."""
     from clients.bases import assemble, choose_device
-    from clients.preparation import feature_dim
+    from clients.model_args import feature_dim
 
     if TASKS[cast(Kind, kind)].labelled and len(labels) < 2:
         raise DataError(f"there is only one class ({', '.join(labels)}); nothing to learn")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from clients.model_args import feature_dim
 from clients.plan import Plan
-from clients.preparation import Preparation, feature_dim, make_preparation
+from clients.preparation import Preparation, make_preparation
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter
 from models.bases.loading import Loading

@@ -11,6 +11,7 @@ from app.settings.settings import Settings
 from app.settings.tasks import task_findings
 from app.settings.values import variant_errors
 from clients.data.drift import NO_DRIFT, validate_drift
+from clients.model_args import model_arg_errors
 from clients.plan import optimizer_arg_errors
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
@@ -165,9 +166,6 @@ def _model(settings: Settings) -> list[Finding]:
         lines = variant_errors(settings.model_args["variants"])
     if not settings.model_options:
         return [(("model-args",), line) for line in lines]
-    # Brings torch along, which a check without model-args must not wait for.
-    from clients.preparation import model_arg_errors
-
     lines += model_arg_errors(settings.model_options)
     return [(("model-args",), line) for line in lines]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
-from clients.preparation import model_arg_errors
+from clients.model_args import model_arg_errors
 from models.adapted import AdaptedModel
 from models.adapters import make_adapter
 from models.bases.loading import Loading
