@@ -4,8 +4,9 @@ from app.federation import Federation, open_federation
 from app.plugins.method import Method
 from app.registry import Registry, registry
 from app.settings import Settings, parse_run_config
-from clients.objectives import CrossEntropy, FedProx, Objective
+from clients.objectives import AroundObjective, CrossEntropy, FedProx, Objective
 from clients.trainers import Around, ClientRound, Outcome, Trainer
+from models.adapted import AdaptedModel
 from models.errors import BouquetError
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.mean import WeightedMean
@@ -19,8 +20,10 @@ from strategies.stale.fedstale import FedStale
 from strategies.transport.client_grid import ClientGrid
 
 __all__ = [
+    "AdaptedModel",
     "Aggregation",
     "Around",
+    "AroundObjective",
     "BouquetError",
     "ClientGrid",
     "ClientRound",

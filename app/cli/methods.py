@@ -37,10 +37,9 @@ def _chosen(names: list[str]) -> list[MethodCard]:
 
 def _show(card: MethodCard, console: Console) -> None:
     around = " > ..." if card.wraps else ""
-    package = f"  [dim]from {escape(card.package)}[/dim]" if card.package else ""
-    console.print(
-        f"[bold]{card.name}{around}[/bold]  {escape(card.about)}{package}", highlight=False
-    )
+    package = f" [dim]({escape(card.package)})[/dim]" if card.package else ""
+    title = f"[bold]{card.name}{around}[/bold]{package}  {escape(card.about)}"
+    console.print(title, highlight=False)
     rows = [
         ("paper", card.paper),
         ("travels", card.travels),

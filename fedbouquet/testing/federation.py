@@ -81,18 +81,28 @@ def asked_for(strategy: Strategy, item: Update, where: RoundContext) -> Update:
     return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
 
 
-def step(strategy: Strategy, streams: Sequence[Sequence[Update]], server_round: int = 1) -> None:
-    """Do one round; each inner sequence is one node's stream of updates."""
+def step(
+    strategy: Strategy, streams: Sequence[Sequence[Update]], server_round: int = 1
+) -> list[Update]:
+    """Do one round; each inner sequence is one node's stream of updates.
+
+    Returns
+    -------
+    list of Update
+        What the strategy was given: each update cut to what it had asked for.
+    """
     where = round_context(server_round)
-    parts = []
+    parts, given = [], []
     for stream in streams:
         part = strategy.begin(where)
         for item in stream:
-            part.add(asked_for(strategy, item, where))
+            given.append(asked_for(strategy, item, where))
+            part.add(given[-1])
         parts.append(part)
     for other in parts[1:]:
         parts[0].merge(other)
     strategy.conclude(parts[0], where)
+    return given
 
 
 def models(strategy: Strategy) -> Vector:

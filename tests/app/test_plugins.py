@@ -271,5 +271,5 @@ def test_methods_names_the_package_and_what_is_broken(known_here: Packages) -> N
     assert broken["package"] == "plugin-absent 1.2"
     shown = text.file.getvalue()  # type: ignore[attr-defined]
     assert "method 'absent' of plugin-absent 1.2 cannot be used: it does not load" in shown
-    assert "from plugin-nova 1.2" in shown
+    assert "nova (plugin-nova 1.2)" in shown
     assert "rho=0.0" in shown
