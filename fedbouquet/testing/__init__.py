@@ -5,6 +5,7 @@ that of both halves together, in a few seconds.
 """
 
 from fedbouquet.testing.bases import tiny_base
+from fedbouquet.testing.clocked import ClockedExchange
 from fedbouquet.testing.federation import (
     CLIENTS,
     SCHEMA,
@@ -25,6 +26,7 @@ __all__ = [
     "RULE_CHECKS",
     "RUN_CHECKS",
     "SCHEMA",
+    "ClockedExchange",
     "Killed",
     "LocalGrid",
     "RuleCheck",

@@ -69,16 +69,19 @@ def asked_for(strategy: Strategy, item: Update, where: RoundContext) -> Update:
     What is no part of an adapter is filled with its numbers, made positive.
     """
     told = strategy.instruct(item.client, where)
-    wanted = told.reply or told.arrays.schema
+    return replace(item, arrays=cut(item.arrays, told.reply or told.arrays.schema))
+
+
+def cut(own: NamedArrays, wanted: Schema) -> NamedArrays:
+    """Return arrays of the wanted schema, filled with the numbers of an adapter's."""
     if is_masked(wanted):
-        numbers = item.arrays.only(numbers_schema(wanted))
-        return replace(item, arrays=masked(numbers, numbers.vector > 0))
-    own = item.arrays
+        numbers = own.only(numbers_schema(wanted))
+        return masked(numbers, numbers.vector > 0)
     parts = [
         own[s.key].reshape(-1) if s.key in own else np.abs(np.resize(own.vector, s.size))
         for s in wanted.arrays
     ]
-    return replace(item, arrays=NamedArrays(wanted, np.concatenate(parts)))
+    return NamedArrays(wanted, np.concatenate(parts))
 
 
 def step(

@@ -26,6 +26,10 @@ from fedbouquet.testing.federation import (
     update,
 )
 from fedbouquet.testing.grid import LocalGrid
+from fedbouquet.testing.open_rules import (
+    open_rounds_resume_to_the_same_bits,
+    stale_updates_are_taken_or_refused,
+)
 from models.errors import BouquetError
 from models.records import from_stock, to_stock
 
@@ -167,5 +171,7 @@ RULE_CHECKS: Mapping[str, RuleCheck] = {
         updates_are_not_changed_and_models_stay_finite,
         a_lonely_update_comes_back,
         plain_clients_can_answer,
+        stale_updates_are_taken_or_refused,
+        open_rounds_resume_to_the_same_bits,
     )
 }
