@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -64,6 +65,7 @@ def packed(
     pack_bytes: int = 1,
     rule: NormRule | None = None,
     action: str = "train",
+    clock: Callable[[], float] = time.monotonic,
 ) -> ClientGrid:
     """A client grid over two nodes; `spoil` and `result` change what the bad client answers."""
     app = ClientApp()
@@ -105,7 +107,9 @@ def packed(
     registrar = Registrar(LocalGrid(app, [{"first": 0}, {"first": 1}]), {}, "x")
     registrar.gather(CLIENTS)
     registrar.prepare(Preparation("{}", "p", "b"))
-    return ClientGrid(registrar.grid, registrar, SCHEMA, pack_bytes=pack_bytes, norm_rule=rule)
+    return ClientGrid(
+        registrar.grid, registrar, SCHEMA, pack_bytes=pack_bytes, norm_rule=rule, clock=clock
+    )
 
 
 def plain(spoil: Content = same, *, rule: NormRule | None = None) -> StockExchange:
