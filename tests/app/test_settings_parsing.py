@@ -232,6 +232,22 @@ def test_participation_is_checked_with_all_its_options() -> None:
     ]
 
 
+def test_closing_is_checked_with_its_options_and_its_method() -> None:
+    settings = parse(closing="buffer", closing_args="size=5, concurrency=10")
+    assert settings.closing_args == {"size": 5, "concurrency": 10}
+    assert (parse().closing, parse().closing_args) == ("", {})
+    (unknown,) = errors_of({"closing": "bufer", "closing-args": "size=5"})
+    assert unknown.startswith("closing = \"bufer\": no closing 'bufer'; did you mean 'buffer'?")
+    (args,) = errors_of({"closing-args": "size=5"})  # the method's own: all
+    assert args.startswith("closing-args = \"size=5\": closing 'all': unknown option 'size'")
+    (size,) = errors_of({"closing": "buffer", "closing-args": "size=0"})
+    assert size.startswith("closing-args = \"size=0\": closing 'buffer': size = 0")
+    assert errors_of({"closing": "each", "strategy": "fedit"}) == [
+        "closing = \"each\": under 'each', 'fedit' needs updates of its own round"
+    ]
+    assert errors_of({"closing": "first", "strategy": "fedit"}) == []
+
+
 def test_an_unknown_key_without_a_near_one_lists_all() -> None:
     (line,) = errors_of({"zzz": 1})
     assert line.startswith("zzz = 1: no such setting; known: adapter, adapter-args, baselines")

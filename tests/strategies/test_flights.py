@@ -39,13 +39,9 @@ class Held:
         return list(self.real([i for i in ids if i not in here]))
 
 
-def send(
-    grid: ClientGrid, clients: Sequence[str], server_round: int = 1, timeout: float = 9
-) -> None:
+def send(grid: ClientGrid, clients: Sequence[str], at: int = 1, timeout: float = 9) -> None:
     model = start()
-    grid.send(
-        clients, lambda client: Request(client, model), server_round=server_round, timeout=timeout
-    )
+    grid.send(clients, lambda client: Request(client, model), server_round=at, timeout=timeout)
 
 
 def outcomes(arrivals: Sequence[Arrival]) -> dict[str, str]:
@@ -56,14 +52,17 @@ def outcomes(arrivals: Sequence[Arrival]) -> dict[str, str]:
 def test_who_is_quick_is_there_while_the_slow_are_under_way() -> None:
     grid = packed()
     held = Held(grid, 1001)
-    send(grid, ["c-0", "c-1", "c-2", "c-3"], server_round=3)
+    send(grid, ["c-0", "c-1", "c-2", "c-3"], at=3)
     arrivals = grid.next(grid.now() + 5)
     assert [arrival.client for arrival in arrivals] == ["c-0", "c-2"]
     assert grid.under_way == {"c-1": 3, "c-3": 3}
     for arrival in arrivals:
-        assert (arrival.base_round, arrival.start) == (3, arrival.start)
+        assert arrival.base_round == 3
+        assert arrival.start is not None
+        np.testing.assert_array_equal(arrival.start.vector, start().vector)
         assert 0 <= arrival.sent <= arrival.arrived <= grid.now()
-        assert isinstance(arrival.item, Reply) and arrival.item.arrays is not None
+        assert isinstance(arrival.item, Reply)
+        assert arrival.item.arrays is not None
         expected = trained(int(arrival.client[2:]), start()).vector
         np.testing.assert_array_equal(arrival.item.arrays.vector, expected)
     with pytest.raises(BouquetError, match="'c-1' is still training"):
@@ -86,17 +85,15 @@ def test_time_is_up_for_each_client_by_itself() -> None:
 def test_a_late_answer_to_an_older_request_counts_for_nothing() -> None:
     grid = packed()
     held = Held(grid, 1001)
-    send(grid, ["c-1"], server_round=1)
+    send(grid, ["c-1"], at=1)
     grid.release(["c-1"])
-    send(grid, ["c-1"], server_round=2)
+    send(grid, ["c-1"], at=2)
     held.nodes.clear()
     (arrival,) = grid.next(grid.now() + 5)
     assert arrival.base_round == 2
     assert list(grid.next(grid.now() + 0.05)) == []
-    assert [(t.outcome, t.base_round) for t in grid.trainings()] == [
-        ("released", 1),
-        ("answered", 2),
-    ]
+    over = [(training.outcome, training.base_round) for training in grid.trainings()]
+    assert over == [("released", 1), ("answered", 2)]
 
 
 def test_a_pack_that_is_lost_is_sent_again_and_then_given_up() -> None:
@@ -114,7 +111,7 @@ def test_a_pack_that_is_lost_is_sent_again_and_then_given_up() -> None:
     grid._below._tamper = die
     send(grid, ["c-1"])
     assert outcomes(grid.next(grid.now() + 5)) == {"c-1": "answered"}
-    send(grid, ["c-1"], server_round=2)  # the third and the fourth message are lost
+    send(grid, ["c-1"], at=2)  # the third and the fourth message are lost
     (arrival,) = grid.next(grid.now() + 5)
     assert isinstance(arrival.item, Rejection)
     assert (arrival.item.code, lost) == ("client-app", 4)
