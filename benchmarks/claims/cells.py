@@ -62,7 +62,7 @@ class Result:
     ----------
     curve : tuple of mapping
         The numbers of every round, in order: ``round``, ``bytes_up``, and where they are known
-        ``client_accuracy_mean``, ``aggregation_error``, ...
+        ``client_accuracy_mean``, ``aggregation_error``, ``es_auc by sex``, ...
     seconds : float
         Of the whole run.
     """
@@ -85,11 +85,20 @@ def read_curve(run_directory: Path) -> tuple[Mapping[str, float], ...]:
     return tuple(
         {
             key: value
-            for key, value in {**point, **point.get("method", {})}.items()
+            for key, value in {**point, **point.get("method", {}), **_by_group(point)}.items()
             if isinstance(value, int | float) and "/" not in key
         }
         for point in map(json.loads, lines)
     )
+
+
+def _by_group(point: Mapping[str, dict[str, dict[str, float]]]) -> dict[str, float]:
+    """Return the figures of fairness, each with the column that says the groups."""
+    return {
+        f"{figure} by {column}": value
+        for column, figures in point.get("fairness", {}).items()
+        for figure, value in figures.items()
+    }
 
 
 def run_cells(
