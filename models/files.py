@@ -8,6 +8,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ModelError
 from models.schema import NamedArrays
 
 
@@ -97,6 +101,38 @@ def write_adapter(
     write_safetensors(folder / "adapter_model.safetensors", arrays)
     write_json(folder / "adapter_config.json", dict(config))
     write_text(folder / "README.md", card)
+
+
+def adapter_folder(run: Path) -> Path:
+    """Return a run directory's adapter folder; another folder is taken for one itself."""
+    return run / "adapter" if (run / "adapter").is_dir() else run
+
+
+def read_adapter(
+    folder: Path,
+) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, object]]:
+    """Read an adapter folder of PEFT's.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Keys as in ``adapter_model.safetensors``.
+    dict
+        Content of ``adapter_config.json``.
+
+    Raises
+    ------
+    ModelError
+        There is none, or it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        config = dict(json.loads((folder / "adapter_config.json").read_text()))
+        return load_file(folder / "adapter_model.safetensors"), config
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"no adapter to read in '{folder}': {error}") from None
 
 
 class GrowingTable:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
-from safetensors.numpy import load_file
 
 from models.errors import ModelError
 from models.fairlora.exported import as_lora, mixture_of
-from models.files import write_adapter
+from models.files import adapter_folder, read_adapter, write_adapter
 from models.schema import NamedArrays
 
 
@@ -42,20 +41,16 @@ def export_group(run: Path, wanted: Sequence[str], out: Path | None, console: Co
     ConfigurationError
         A group that it does not have.
     """
-    folder = run / "adapter" if (run / "adapter").is_dir() else run
-    try:
-        config = dict(json.loads((folder / "adapter_config.json").read_text()))
-        arrays = NamedArrays.of(load_file(folder / "adapter_model.safetensors"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"no adapter to read in '{folder}': {error}") from None
+    folder = adapter_folder(run)
+    arrays, config = read_adapter(folder)
     if config.get("peft_type") != "FAIRLORA":
         raise ModelError(
             f"'{folder}' is a {config.get('peft_type')} adapter, the same for every group; only "
             "adapter='fairlora' has groups to choose from"
         )
-    names = [str(name) for name in config["groups"]]
-    pi, name = mixture_of(wanted, names, float(config["own"]))
-    lora, settings = as_lora(arrays, config, pi)
+    names, own = [str(name) for name in cast("list[str]", config["groups"])], config["own"]
+    pi, name = mixture_of(wanted, names, cast("float", own))
+    lora, settings = as_lora(NamedArrays.of(arrays), config, pi)
     plain = re.sub(r"[^\w.-]+", "_", name)
     target = out or folder.parent / f"adapter-{plain}"
     shares = ", ".join(f"{group} {share:.3g}" for group, share in zip(names, pi, strict=False))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich.console import Console
-from safetensors.numpy import load_file
 
 from models.errors import ModelError
-from models.files import write_adapter
+from models.files import adapter_folder, read_adapter, write_adapter
 from models.lora.factors import rank_of, require_products, with_rank
 from models.lora.merged import peft_settings
 from models.schema import Fact, NamedArrays
@@ -42,8 +40,8 @@ def squeeze_adapter(run: Path, rank: int, out: Path | None, console: Console) ->
     ModelError
         There is no LoRA adapter, or the rank is not below its own.
     """
-    folder = run / "adapter" if (run / "adapter").is_dir() else run
-    arrays, config = read_adapter(folder)
+    folder = adapter_folder(run)
+    arrays, config = read_lora(folder)
     require_products(arrays.schema)
     if not 1 <= rank < rank_of(arrays.schema):
         raise ModelError(
@@ -66,7 +64,7 @@ def squeeze_adapter(run: Path, rank: int, out: Path | None, console: Console) ->
     return target
 
 
-def read_adapter(folder: Path) -> tuple[NamedArrays, dict[str, object]]:
+def read_lora(folder: Path) -> tuple[NamedArrays, dict[str, object]]:
     """Read a LoRA adapter folder of PEFT's.
 
     Raises
@@ -74,11 +72,7 @@ def read_adapter(folder: Path) -> tuple[NamedArrays, dict[str, object]]:
     ModelError
         It is none, or its layers have ranks of their own.
     """
-    try:
-        config = dict(json.loads((folder / "adapter_config.json").read_text()))
-        arrays = load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError) as error:
-        raise ModelError(f"no adapter to read in '{folder}': {error}") from None
+    arrays, config = read_adapter(folder)
     if config.get("peft_type") != "LORA" or config.get("rank_pattern"):
         raise ModelError(f"'{folder}' is no LoRA adapter of one rank")
     rank, alpha = int(str(config["r"])), float(str(config["lora_alpha"]))

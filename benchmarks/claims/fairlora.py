@@ -57,6 +57,8 @@ def verdict(group: str, results: Results) -> list[str]:
     fair, whole = gain(f"es_auc by {group}"), gain(f"auc by {group}")
     if not fair:
         return [f"by {group}", "-", "-", "not known"]
+    if len(fair) == 1:
+        return [f"by {group}", f"{fair[0]:.2f}", f"{whole[0]:.2f}", "one seed says too little"]
     better = statistics.fmean(fair) > spread(fair)
     worse = statistics.fmean(whole) < -spread(whole)
     said = "yes" if better and not worse else "ES-AUC only" if better else "no"

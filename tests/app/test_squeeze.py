@@ -11,7 +11,7 @@ from local_runs import Config, Killed, kill_at, rounds, run, small
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from app.cli.squeeze import read_adapter, squeeze_adapter
+from app.cli.squeeze import read_lora, squeeze_adapter
 from models.errors import ModelError
 from strategies.aggregation.lora.product import deltas_of, dense
 
@@ -60,8 +60,8 @@ def test_the_command_cuts_to_the_best_of_a_rank(base: Config) -> None:
     console = Console(file=(folder / "said.txt").open("w"))
     target = squeeze_adapter(folder, 3, None, console)
     assert target == folder / "adapter-rank-3"
-    before, _ = read_adapter(folder / "adapter")
-    after, config = read_adapter(target)
+    before, _ = read_lora(folder / "adapter")
+    after, config = read_lora(target)
     assert config["r"] == 3
     for layer, delta in deltas_of(before).items():
         u, s, vt = np.linalg.svd(dense(delta))
