@@ -91,3 +91,7 @@ class ExtendedModel(AdaptedModel):
         self.base = own.base
         self._bind({**own.places, **beside}, own.schema.facts)
         del own.flat
+
+    def keep_activations(self, wanted: bool) -> None:
+        """Keep activations of the client's own model, or compute them again."""
+        self.own.keep_activations(wanted)

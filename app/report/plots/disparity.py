@@ -49,7 +49,7 @@ def disparity_figure(record: RunRecord) -> Figure | None:
         plane.scatter(x[0], y[0], s=30, facecolor=style.PAPER, edgecolor=color(name), zorder=3)
         plane.scatter(x[-1], y[-1], s=42, color=color(name), zorder=4)
         plane.annotate(
-            style.plain(name), (x[-1], y[-1]), (7, 3), textcoords="offset points",
+            style.plain(name), (x[-1], y[-1]), (8, -10), textcoords="offset points",
             fontsize=style.SMALL, color=color(name),
         )  # fmt: skip
     plane.plot([0, largest], [0, largest], color=style.FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
