@@ -64,6 +64,7 @@ from strategies.prototypes.fedproto import FedProto
 from strategies.prototypes.fedsa import FedSA
 from strategies.prototypes.fedtgp import FedTGP
 from strategies.prototypes.ggeur import GGEUR
+from strategies.rounds.closing import closing_errors
 from strategies.stale.fedau import FedAU
 from strategies.stale.fedstale import FedStale
 from strategies.stale.fedvarp import FedVARP
@@ -282,11 +283,11 @@ class Registry:
         """Return what closes a composition's rounds where the settings do not say."""
         return self.compose(names, options).own_closing
 
-    def stale_errors(
-        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    def closing_errors(
+        self, closing: str, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
     ) -> list[str]:
-        """Say why a composition cannot take updates of older rounds."""
-        return self.compose(names, options).stale_errors
+        """Say why the rounds of a composition cannot be closed by a rule."""
+        return closing_errors(closing, self.compose(names, options))
 
     def method_needs_labels(self, name: str) -> bool:
         """Say whether a method, or the objective that belongs to it, works on classes."""

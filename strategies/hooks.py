@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.rounds.plan import Plan
 
 
 class Aggregation(Protocol):
@@ -38,6 +39,14 @@ class Hooks(Protocol):
     @property
     def model(self) -> NamedArrays:
         """The global model as a whole."""
+
+    @property
+    def stale_errors(self) -> list[str]:
+        """Why it cannot take updates of older rounds."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """What closes its rounds under ``planned``."""
 
     def figures(self) -> Mapping[str, float]:
         """Return numbers of the method's own."""

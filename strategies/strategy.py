@@ -16,6 +16,7 @@ from strategies.aggregation.lora.product import Delta
 from strategies.flower import FlowerInterface
 from strategies.hooks import Aggregation
 from strategies.rounds.context import Instruction, RoundContext, Update
+from strategies.rounds.plan import Plan
 from strategies.state import Options, State
 
 
@@ -173,6 +174,11 @@ class Strategy(FlowerInterface):
     def wants_start(self) -> bool:
         """Whether stale updates come as they are, not rebased."""
         return self.reads_start
+
+    @property
+    def plan(self) -> Plan | None:
+        """What closes its rounds under ``planned``; None if it plans nothing."""
+        return None
 
     @property
     def is_affine(self) -> bool:

@@ -15,6 +15,7 @@ from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.hooks import Aggregation
 from strategies.rounds.context import Instruction, RoundContext
+from strategies.rounds.plan import Plan
 from strategies.state import State
 from strategies.strategy import Strategy
 
@@ -105,6 +106,11 @@ class Wrapper(Strategy):
         """Where it does, or hands updates on as they are to what does."""
         hands_on = type(self).begin is Wrapper.begin
         return self.reads_start or (hands_on and self.inner.wants_start)
+
+    @property
+    def plan(self) -> Plan | None:
+        """The inner strategy's."""
+        return self.inner.plan
 
     @property
     def arrays(self) -> NamedArrays:

@@ -34,10 +34,10 @@ class MethodCatalogue(Protocol):
     ) -> str:
         """Return what closes the rounds of a composition where the settings do not say."""
 
-    def stale_errors(
-        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    def closing_errors(
+        self, closing: str, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
     ) -> list[str]:
-        """Say why a composition cannot take updates of older rounds."""
+        """Say why the rounds of a composition cannot be closed by a rule."""
 
     def method_needs_labels(self, name: str) -> bool:
         """Say whether a method works on classes."""

@@ -15,7 +15,7 @@ from clients.model_args import model_arg_errors
 from clients.plan import optimizer_arg_errors
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
-from strategies.rounds.closing import closing_names, closing_option_errors, is_stale
+from strategies.rounds.closing import closing_names, closing_option_errors
 
 BASELINES = ("local", "global")
 
@@ -111,8 +111,8 @@ def _closing(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
     name = settings.closing or catalogue.closing_of(methods, options)
     args = settings.closing_args
     findings = _named("closing", name, args, closing_names(), closing_option_errors)
-    if not findings and is_stale(name):
-        lines = catalogue.stale_errors(methods, options)
+    if not findings:
+        lines = catalogue.closing_errors(name, methods, options)
         findings = [(("closing", "strategy"), f"under '{name}', {line}") for line in lines]
     return findings
 

@@ -1,39 +1,32 @@
-"""Anarchic federated learning's client (Yang et al. 2022): it decides how much work it does.
+"""Anarchic federated learning's client (Yang et al. 2022): it says how much work it did.
 
-In each round a client takes as many local steps as it likes, which is drawn here from its own
-generator, between ``min-steps`` and ``max-steps``; with ``max-steps = 0`` as many as the recipe
-says. It tells the server how many they were: ``local_steps``.
+A client takes as many local steps as it likes. How many that are is drawn by the server half, where
+it draws at all (`strategies.asynchronous.afa`), so that a virtual clock knows them too; else it is
+what the client's recipe comes to on its data. The metric ``local_steps`` tells the number.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Annotated, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome
 
 
 class FreeSteps(Around):
-    """The client half of the rule inside, for a number of steps of the client's own."""
+    """The client half of the rule inside, and how many steps it took."""
 
-    about: ClassVar[str] = "as many local steps as the client likes, and says how many"
-    min_steps: Annotated[int, Field(ge=1, description="fewest local steps")] = 1
-    max_steps: Annotated[int, Field(ge=0, description="most local steps; 0 = the recipe's")] = 0
+    about: ClassVar[str] = "says how many local steps it took"
 
     def train(self, work: ClientRound) -> Outcome:
-        """Draw K, train, and tell K."""
+        """Train, and tell K."""
         recipe, examples = work.recipe, len(work.part("train"))
         steps = recipe.local_steps
-        if self.max_steps:
-            fewest = min(self.min_steps, self.max_steps)
-            steps = int(work.generator("free-steps").integers(fewest, self.max_steps + 1))
-        elif not steps and examples:
+        if not steps and examples:
             steps = recipe.local_epochs * math.ceil(examples / min(recipe.batch_size, examples))
-        inside, held = self.inside(replace(work, recipe=replace(recipe, local_steps=steps)))
+        inside, held = self.inside(work)
         outcome = self.inner.train(inside)
         if held.arrays or held.values:
             self.keep(work, held, {}, {})

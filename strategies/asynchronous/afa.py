@@ -10,8 +10,9 @@ mean step, so that the eager do not count more:
 
 In the paper G_i is a mean gradient and local and server rate are apart; here G_i holds the local
 rate. With ``learning-rate=0`` eta is m / sum_{i in S} 1/K_i, the harmonic mean of the steps taken,
-so that clients of equal K give FedAvg's mean. K_i is what a client says, and
-`clients.trainers.free_steps` draws; one that says nothing has K_i = 1.
+so that clients of equal K give FedAvg's mean. K_i is what a client says that it took
+(`clients.trainers.free_steps`); one that says nothing has K_i = 1. Where ``max-steps`` is given, a
+draw from the client's own generator stands in for what it likes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from models.randomness import derive_generator
 from strategies import base
 from strategies.asynchronous.stepping import Stepping, Steps
 from strategies.rounds.context import Instruction, RoundContext, Scalar, Update
@@ -45,14 +47,13 @@ class AFAOptions(base.Options):
             raise ValueError(f"min-steps = {self.min_steps} is above max-steps = {self.max_steps}")
         return self
 
-    @property
-    def told(self) -> Mapping[str, Scalar]:
-        """The client half and its options."""
-        return {
-            "around": "free-steps",
-            "around.min-steps": self.min_steps,
-            "around.max-steps": self.max_steps,
-        }
+    def told(self, client: str, context: RoundContext) -> Mapping[str, Scalar]:
+        """Return the client half, and how many steps the client likes to take."""
+        if not self.max_steps:
+            return {"around": "free-steps"}
+        generator = derive_generator(context.seed, context.round, client, "free-steps")
+        steps = int(generator.integers(self.min_steps, self.max_steps + 1))
+        return {"around": "free-steps", "local-steps": steps}
 
 
 def weight_of(update: Update) -> float:
@@ -71,7 +72,7 @@ class AFA(Stepping):
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Leave the number of steps to the client."""
-        return super().instruct(client, context).also(self.options.told)
+        return super().instruct(client, context).also(self.options.told(client, context))
 
     def coefficient(self, update: Update, context: RoundContext) -> float:
         """Return 1/K_i."""
@@ -105,7 +106,7 @@ class AFACS(Remembering):
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Leave the number of steps to the client."""
-        return super().instruct(client, context).also(self.options.told)
+        return super().instruct(client, context).also(self.options.told(client, context))
 
     def delta(self, update: Update) -> Float64:
         """Return w_sent,i - w_i."""

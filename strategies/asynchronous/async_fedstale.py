@@ -42,7 +42,7 @@ class AsyncFedStaleOptions(FedStaleOptions):
 
     kappa: Annotated[
         float, Field(gt=0, le=1, description="what a round leaves of a remembered update")
-    ] = 0.95
+    ] = 1.0
 
 
 class AsyncFedStale(FedStale):

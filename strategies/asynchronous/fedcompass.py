@@ -25,7 +25,6 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.asynchronous.groups import ArrivalGroups
 from strategies.asynchronous.stepping import StalenessOptions, Stepping, Steps, WeightingOptions
@@ -60,11 +59,10 @@ class FedCompass(Stepping):
     Options: ClassVar[type[base.Options]] = FedCompassOptions
     options: FedCompassOptions
 
-    def initialise(self, arrays: NamedArrays) -> None:
-        """Start without speeds and groups."""
-        super().initialise(arrays)
-        options = self.options
-        self.groups = ArrivalGroups(options.q_min, options.q_max, options.patience)
+    def __init__(self, inner: base.Strategy | None = None, **options: Any) -> None:
+        super().__init__(inner, **options)
+        said = self.options
+        self.groups = ArrivalGroups(said.q_min, said.q_max, said.patience)
 
     @property
     def plan(self) -> ArrivalGroups:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from clients.data import validate_partition
 from models.errors import nearest
 from strategies.participation import participation_names, participation_option_errors
+from strategies.rounds.closing import is_stale
 
 _OPTIONS = {
     "fedavg": set(),
@@ -45,9 +46,11 @@ class FakeCatalogue:
     ) -> str:
         return "all"
 
-    def stale_errors(
-        self, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
+    def closing_errors(
+        self, closing: str, names: tuple[str, ...], options: Mapping[str, Mapping[str, object]]
     ) -> list[str]:
+        if not is_stale(closing):
+            return []
         return ["'fedit' needs updates of its own round"] if "fedit" in names else []
 
     def method_needs_labels(self, name: str) -> bool:

@@ -6,6 +6,7 @@ from strategies.rounds.closing.asynchronous import Asynchronous, AsynchronousOpt
 from strategies.rounds.closing.base import Closing, Standing, Waiting
 from strategies.rounds.closing.factory import (
     CLOSINGS,
+    closing_errors,
     closing_names,
     closing_option_errors,
     is_stale,
@@ -22,6 +23,7 @@ __all__ = [
     "Rule",
     "Standing",
     "Waiting",
+    "closing_errors",
     "closing_names",
     "closing_option_errors",
     "is_stale",

@@ -13,6 +13,7 @@ from strategies.rounds.closing.buffer import Buffer
 from strategies.rounds.closing.each import Each
 from strategies.rounds.closing.first import First
 from strategies.rounds.closing.interval import Interval
+from strategies.rounds.closing.planned import Planned
 from strategies.rounds.closing.rule import ClosingOptions, Rule
 
 ALL = "all"
@@ -20,7 +21,7 @@ ALL = "all"
 
 
 CLOSINGS: Mapping[str, type[Rule]] = MappingProxyType(
-    {"first": First, "buffer": Buffer, "interval": Interval, "each": Each}
+    {"first": First, "buffer": Buffer, "interval": Interval, "each": Each, "planned": Planned}
 )
 """Every rule but `ALL` by its name in ``closing``."""
 
@@ -53,6 +54,12 @@ def is_stale(name: str) -> bool:
     return name != ALL and CLOSINGS[name].keeps
 
 
+def closing_errors(name: str, strategy: Hooks) -> list[str]:
+    """Say why a known rule cannot close a strategy's rounds."""
+    stale = strategy.stale_errors if is_stale(name) else []
+    return [*stale, *(CLOSINGS[name].errors(strategy) if name != ALL else [])]
+
+
 def make_closing(
     name: str, strategy: Hooks, options: Mapping[str, object] = MappingProxyType({})
 ) -> Closing | None:
@@ -61,7 +68,7 @@ def make_closing(
     Parameters
     ----------
     name : str
-        ``all``, ``first``, ``buffer``, ``interval`` or ``each``.
+        ``all``, ``first``, ``buffer``, ``interval``, ``each`` or ``planned``.
     strategy : Hooks
         What it closes rounds for.
     options : mapping of str to object

@@ -49,6 +49,11 @@ class Rule(ABC):
         """Build it of its options, for a strategy that may have a say in it."""
         return cls(options)
 
+    @classmethod
+    def errors(cls, strategy: Hooks) -> list[str]:
+        """Say why it cannot close this strategy's rounds."""
+        return []
+
     @abstractmethod
     def ask(self, standing: Standing) -> int:
         """Return how many clients are to be asked now."""

@@ -245,12 +245,11 @@ def test_a_client_that_does_not_count_its_steps_took_one() -> None:
 
 def test_afa_leaves_the_steps_to_the_client() -> None:
     for kind in (AFA, AFACS):
-        told = started(kind(min_steps=2, max_steps=6)).instruct("c-0", context()).config
-        assert told == {
-            "around": "free-steps",
-            "around.min-steps": 2,
-            "around.max-steps": 6,
-        }
+        assert started(kind()).instruct("c-0", context()).config == {"around": "free-steps"}
+        strategy = started(kind(min_steps=2, max_steps=4))
+        told = [strategy.instruct("c-0", context(r)).config for r in range(1, 30)]
+        assert {config["local-steps"] for config in told} == {2, 3, 4}
+        assert told == [strategy.instruct("c-0", context(r)).config for r in range(1, 30)]
     errors = registry().option_errors("afa", {"min-steps": 5, "max-steps": 4})
     assert any("min-steps = 5 is above max-steps = 4" in error for error in errors)
 
