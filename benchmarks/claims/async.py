@@ -25,7 +25,7 @@ from cells import Result, markdown_table, mean_and_spread, run_cells
 SCORE, TARGET = "client_accuracy_mean", 0.87
 HEAD = (
     "method", f"seconds to {TARGET:.0%}", "times as fast as synchronous", "accuracy at the end, %",
-    "worst decile at the end, %", "seconds in all", "updates", "mean staleness",
+    "worst decile at the end, %", "seconds in all", "updates",
 )  # fmt: skip
 
 
@@ -65,7 +65,6 @@ def row_of(method: str, results: Mapping[str, Sequence[Result]]) -> list[str]:
     own = results[method]
     worst = "client_accuracy_worst_decile"
     updates = [sum(r.known("clients_answered")) for r in own]
-    staleness = [statistics.fmean(r.known("staleness_mean") or [0.0]) for r in own]
     return [
         method,
         reached(own, TARGET),
@@ -74,7 +73,6 @@ def row_of(method: str, results: Mapping[str, Sequence[Result]]) -> list[str]:
         mean_and_spread([r.last(worst, 3) for r in own], 100),
         mean_and_spread([r.known("virtual_seconds")[-1] for r in own], digits=0),
         f"{statistics.fmean(updates):.0f}",
-        f"{statistics.fmean(staleness):.1f}",
     ]
 
 

@@ -63,8 +63,8 @@ def prepared(source: str, folder: Path) -> dict[str, str]:
     return {**paths, "model": str(headless)}
 
 
-ALPHAS = (0.5, 0.1)
-TIES = ("none", "labels")
+ALPHAS = (0.1, 0.5)
+TIES = ("labels", "none")
 
 
 def cell_of(method: str, alpha: float, tied: str, seed: int) -> Cell:

@@ -159,6 +159,7 @@ def run_rounds(config: Mapping[str, Scalar], nodes: int) -> None:
     from app.federation import open_federation
     from app.registry import registry
     from app.run_directory import Results, RunDirectory
+    from app.run_directory.checkpoint import Checkpoints
     from app.settings import parse_run_config
     from app.training import train_rounds
     from fedbouquet.testing import LocalGrid
@@ -170,7 +171,10 @@ def run_rounds(config: Mapping[str, Scalar], nodes: int) -> None:
     with directory.opened(settings):
         federation = open_federation(grid, settings)
         strategy = registry().compose(settings.methods, settings.method_options)
-        train_rounds(federation, settings, strategy, Results(directory.path), directory)
+        # Without checkpoints a run is a baseline, which waits for everybody.
+        checkpoints = Checkpoints(directory.path / "checkpoints", directory.uid, 1)
+        results = Results(directory.path)
+        train_rounds(federation, settings, strategy, results, directory, checkpoints)
 
 
 def spread(values: Sequence[float]) -> float:
