@@ -7,8 +7,8 @@ from typing import Any, Protocol, Self
 
 from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
+from strategies.plan import Plan
 from strategies.rounds.context import Instruction, RoundContext, Update
-from strategies.rounds.plan import Plan
 
 
 class Aggregation(Protocol):

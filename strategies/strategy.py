@@ -15,8 +15,8 @@ from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.flower import FlowerInterface
 from strategies.hooks import Aggregation
+from strategies.plan import Plan
 from strategies.rounds.context import Instruction, RoundContext, Update
-from strategies.rounds.plan import Plan
 from strategies.state import Options, State
 
 

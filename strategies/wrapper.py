@@ -14,8 +14,8 @@ from models.lora.base_change import BaseChanges
 from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.hooks import Aggregation
+from strategies.plan import Plan
 from strategies.rounds.context import Instruction, RoundContext
-from strategies.rounds.plan import Plan
 from strategies.state import State
 from strategies.strategy import Strategy
 

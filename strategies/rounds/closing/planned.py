@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Self
 
 from models.errors import ConfigurationError
 from strategies.hooks import Hooks
+from strategies.plan import Plan
 from strategies.rounds.closing.asynchronous import Asynchronous
 from strategies.rounds.closing.base import Standing
 from strategies.rounds.closing.rule import ClosingOptions
-from strategies.rounds.plan import Plan
 
 
 class Planned(Asynchronous):
