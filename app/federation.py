@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from app.places import code_hash
 from app.planning import Base, build, data_spec, find_bases, make_plan
 from app.registry import registry
+from app.samples import Sampling, sampling
 from app.settings import Settings
 from app.settings.groups import check_groups, with_groups
 from app.settings.ranks import assigned_ranks
@@ -66,6 +67,8 @@ class Federation:
         Who cannot take part, and why.
     drift : Drift or None
         How the clients' data change over the rounds.
+    sampling : Sampling or None
+        What the model is to continue for the report.
     """
 
     grid: ClientGrid
@@ -76,6 +79,7 @@ class Federation:
     test: Prepared | None
     refused: Mapping[str, str]
     drift: Drift | None = None
+    sampling: Sampling | None = None
 
     @property
     def roster(self) -> Roster:
@@ -196,6 +200,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         model=model,
         initial=model.arrays(),
         test=_prepared_test(test, plan, preparation),
+        sampling=sampling(preparation, test, settings.seed),
         refused=registrar.refused,
         drift=drift,
     )

@@ -18,6 +18,7 @@ from app.registry import BASELINES, registry
 from app.run_directory import Results, RunDirectory
 from app.run_directory.checkpoint import Checkpoints
 from app.run_directory.export import export_adapter, export_artifacts
+from app.samples import write_samples
 from app.settings import Settings, parse_run_config
 from app.training import train_rounds
 from models.errors import BouquetError, ConfigurationError
@@ -80,6 +81,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     last = train_rounds(federation, settings, strategy, results, directory, checkpoints)
     export_adapter(directory, federation, settings, strategy, last)
     export_artifacts(directory, strategy)
+    write_samples(directory, federation, strategy)
     for name in settings.baselines:
         log(INFO, "Baseline: %s", name)
         other = Results(directory.path / "baselines" / name)

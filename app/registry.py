@@ -290,10 +290,8 @@ class Registry:
         return closing_errors(closing, self.compose(names, options))
 
     def method_needs_labels(self, name: str) -> bool:
-        """Say whether a method, or the objective that belongs to it, works on classes."""
-        own = self[name].objective
-        wanting = bool(own) and self.objective_needs_labels(own)
-        return wanting or self.server_half(name).needs_labels
+        """Say whether a method works on classes."""
+        return self.server_half(name).needs_labels
 
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""

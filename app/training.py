@@ -200,6 +200,8 @@ def round_line(record: RoundRecord, rounds: int, elapsed: float, first: int = 0)
     server, clients = record.server_metrics, record.client_metrics
     if "loss" in server:
         parts.append(f"loss {server['loss']:.4f}")
+    if "perplexity" in server:
+        parts.append(f"perplexity {server['perplexity']:.2f}")
     if "accuracy" in server:
         parts.append(f"accuracy {server['accuracy']:.4f}")
     if "client_accuracy_mean" in clients:

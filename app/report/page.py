@@ -21,6 +21,7 @@ from app.report.scores import (
 from app.report.sections.clusters import CLUSTER_PICTURES, clusters_section
 from app.report.sections.fairness import PICTURES, fairness_section
 from app.report.sections.pictures import Picture, shown
+from app.report.sections.samples import SAMPLES, read_samples, samples_section
 from app.report.wording import (
     UNKNOWN,
     arguments,
@@ -38,6 +39,7 @@ from app.report.wording import (
 )  # fmt: skip
 
 _MOST_LISTED = 500
+_LOWER = frozenset({"loss", "perplexity", "client_perplexity_mean"})
 _IN_SECTIONS = frozenset({*PICTURES, *CLUSTER_PICTURES})
 # The browser itself then keeps the page from loading or running anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -66,6 +68,7 @@ def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
         _scores(record),
         element("h2", "Pictures"),
         *(shown(picture) for picture in pictures if picture.name not in _IN_SECTIONS),
+        samples_section(read_samples(record.directory / SAMPLES)),
         clusters_section(record, pictures),
         fairness_section(*record.fairness, pictures),
         client_table(record),
@@ -159,8 +162,8 @@ def _gain(score: Score, after: str = "") -> Html:
     if score.change is None:
         return escape(UNKNOWN)
     text = points(score.change) if score.unit == "percent" else difference(score.change)
-    # Less loss is better; a spread is neither good nor bad by itself.
-    better = -score.change if score.key == "loss" else score.change
+    # Less loss and perplexity are better; a spread is neither good nor bad by itself.
+    better = -score.change if score.key in _LOWER else score.change
     look = "" if score.key == "client_accuracy_std" else side(better)
     return join(element("span", text, class_=look) if look else text, after)
 

@@ -35,6 +35,8 @@ SCORES = (
     "client_loss_shared_mean",
     "client_accuracy_before_aggregation_mean",
     "client_loss_before_aggregation_mean",
+    "perplexity",
+    "client_perplexity_mean",
 )
 """Names of the numbers that a line of ``metrics.jsonl`` may hold or leave null."""
 
@@ -168,6 +170,11 @@ class RunRecord:
     def name(self) -> str:
         """The run's name: the setting, or what its directory is called."""
         return self.text("run-name") or clean(self.directory.name)
+
+    @property
+    def writes_texts(self) -> bool:
+        """Whether the model continues texts, and accuracy is that of a token."""
+        return self.config.get("task") == "causal-lm"
 
     @property
     def rejected(self) -> tuple[Finding, ...]:

@@ -16,6 +16,8 @@ _ROWS: tuple[tuple[str, str, Unit], ...] = (
     ("accuracy", "Server test set: accuracy", "percent"),
     ("macro_f1", "Server test set: macro-F1", "percent"),
     ("loss", "Server test set: loss", "number"),
+    ("perplexity", "Server test set: perplexity", "number"),
+    ("client_perplexity_mean", "Clients: mean perplexity", "number"),
     ("client_accuracy_mean", "Clients: mean accuracy", "percent"),
     ("client_accuracy_median", "Clients: median accuracy", "percent"),
     ("client_accuracy_worst_decile", "Clients: worst decile", "percent"),
@@ -66,7 +68,7 @@ def scores(record: RunRecord) -> list[Score]:
     rows = [
         Score(
             key,
-            label,
+            label.replace("accuracy", "token accuracy") if record.writes_texts else label,
             unit,
             score_before(record, key),
             score_after(record, key),

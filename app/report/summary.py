@@ -12,6 +12,7 @@ from rich.text import Text
 from app.report.reading import read_run
 from app.report.record import RunRecord, safe
 from app.report.scores import Score, baseline_words, scores, totals
+from app.report.sections.samples import SAMPLES, read_samples, samples_in_words
 from app.report.wording import UNKNOWN, count, difference, duration, number, percent, points, size
 
 
@@ -34,6 +35,8 @@ def print_summary(run_dir: Path, console: Console) -> None:
     message = safe(str(record.status.get("message", "")))
     if state and state != "finished":
         console.print(Text(f"Run {state}: {message}", style="bold red"))
+    for line in samples_in_words(read_samples(run_dir / SAMPLES)):
+        console.print(Text(line), soft_wrap=True)
     for name, path in (("Report", run_dir / "report.html"), ("Adapter", run_dir / "adapter")):
         if path.exists():
             console.print(Text(f"{name:<8} {path}"), soft_wrap=True)

@@ -85,12 +85,13 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
     shared = len(record.label_counts)
     missing = record.size - shared
     told = f"{counted(missing, 'client')} of {record.size:,} did not share label counts."
-    yield (
-        "labels",
-        label_figure(record.label_counts, record.labels),
-        f"Heat map of the labels that {counted(shared, 'client')} hold",
-        told if shared and missing > 0 else "",
-    )
+    if not record.writes_texts:
+        yield (
+            "labels",
+            label_figure(record.label_counts, record.labels),
+            f"Heat map of the labels that {counted(shared, 'client')} hold",
+            told if shared and missing > 0 else "",
+        )
     yield (
         "communication",
         communication_figure(record),

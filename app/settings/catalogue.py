@@ -42,6 +42,9 @@ class MethodCatalogue(Protocol):
     def method_needs_labels(self, name: str) -> bool:
         """Say whether a method works on classes."""
 
+    def objective_of(self, names: tuple[str, ...]) -> str:
+        """Return the local objective of a composition where the settings name none."""
+
     def objective_names(self) -> Collection[str]:
         """Names usable in ``objective``."""
 

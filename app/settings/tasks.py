@@ -73,13 +73,13 @@ def _of_texts(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
 def _wants_labels(settings: Settings, catalogue: MethodCatalogue) -> Mapping[str, str]:
     """Return by setting what of it needs labels."""
     found: dict[str, str] = {}
-    known = set(catalogue.method_names())
+    known, named = set(catalogue.method_names()), set(settings.methods)
     wanting = [n for n in settings.methods if n in known and catalogue.method_needs_labels(n)]
     if wanting:
         found["strategy"] = f"'{wanting[0]}' works on classes"
-    objective = settings.objective
-    if objective in catalogue.objective_names() and catalogue.objective_needs_labels(objective):
-        found["objective"] = f"'{objective}' compares classes"
+    own = settings.objective or (catalogue.objective_of(settings.methods) if known >= named else "")
+    if own in catalogue.objective_names() and catalogue.objective_needs_labels(own):
+        found["objective"] = f"'{own}' compares classes; set objective='cross-entropy'"
     if settings.partition in PARTITIONS and PARTITIONS[settings.partition].by_label:
         others = ", ".join(name for name, kind in PARTITIONS.items() if not kind.by_label)
         found["partition"] = f"'{settings.partition}' divides by them; take one of {others}"

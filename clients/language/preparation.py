@@ -33,7 +33,7 @@ class LanguagePreparation(Preparation):
     def __init__(self, folder: Path, max_length: int, options: LanguageOptions) -> None:
         self.encoder = TextEncoder(load_tokenizer(folder), options)
         self.options = options
-        self._max_length = max_length
+        self.max_length = max_length
 
     def inputs(self, examples: Examples, training: bool = False) -> Inputs:
         """Tokenise; texts without a token to learn are left out, and long ones as they should.
@@ -45,7 +45,7 @@ class LanguagePreparation(Preparation):
         """
         every = self.encoder.encode(texts_of(examples), examples.owner)
         self._tell_long(every, examples.owner)
-        width = self._max_length
+        width = self.max_length
         texts = [Tokens(text.ids[:width], text.learned[:width]) for text in every]
         dropped = self.options.too_long == "drop"
         kept = [
@@ -70,12 +70,12 @@ class LanguagePreparation(Preparation):
         return PackedInputs(chosen, rows, [groups[number] for number in kept], width, padding)
 
     def _tell_long(self, texts: list[Tokens], owner: str) -> None:
-        lengths = [len(text) for text in texts if len(text) > self._max_length]
+        lengths = [len(text) for text in texts if len(text) > self.max_length]
         if not lengths:
             return
         found = (
             f"{owner}: {len(lengths)} of {len(texts)} texts are longer than max-length = "
-            f"{self._max_length} tokens (the longest: {max(lengths)})"
+            f"{self.max_length} tokens (the longest: {max(lengths)})"
         )
         if self.options.too_long == "refuse":
             raise DataError(

@@ -51,6 +51,7 @@ class CCVR(base.Wrapper):
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False
     needs_fresh: ClassVar[str] = "the last round asks for statistics of its own model"
+    needs_labels: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = CCVROptions
     options: CCVROptions
 

@@ -62,6 +62,7 @@ class GGEUR(base.Wrapper):
     default_inner: ClassVar[type[base.Strategy] | None] = FedAvg
     clusterable: ClassVar[bool] = False
     needs_fresh: ClassVar[str] = "its first rounds ask for other things than its later ones"
+    needs_labels: ClassVar[bool] = True
     Options: ClassVar[type[base.Options]] = GGEUROptions
     options: GGEUROptions
 

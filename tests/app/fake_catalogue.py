@@ -59,6 +59,9 @@ class FakeCatalogue:
     def objective_needs_labels(self, name: str) -> bool:
         return False
 
+    def objective_of(self, names: tuple[str, ...]) -> str:
+        return "cross-entropy"
+
     def objective_names(self) -> Collection[str]:
         return ["cross-entropy", "fedprox"]
 

@@ -26,12 +26,13 @@ def learning_figure(record: RunRecord) -> Figure:
         style.empty(axes[0], "No round was recorded.")
         return figure
     served = bool(record.series("accuracy")[0])
+    what = "Token accuracy" if record.writes_texts else "Accuracy"
     figure, axes = style.new_figure(height, (1.0,) * (3 if served else 2))
     if served:
         _accuracy_panel(axes[0], record, "accuracy", height)
-        style.heading(axes[0], "Server test set", "Accuracy of the shared model")
+        style.heading(axes[0], "Server test set", f"{what} of the shared model")
     _accuracy_panel(axes[-2], record, "client_accuracy_mean", height)
-    style.heading(axes[-2], "Clients", "Accuracy on each client's own test part")
+    style.heading(axes[-2], "Clients", f"{what} on each client's own test part")
     _loss_panel(axes[-1], record, height)
     style.heading(axes[-1], "Loss", "Lower is better")
     return figure

@@ -1,0 +1,96 @@
+"""Batches of tokens: exact targets, and packed texts that do not see each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from clients.language.encoding import Tokens
+from clients.language.inputs import PackedInputs, TokenInputs
+from clients.objectives.base import cross_entropies, cross_entropy
+from clients.preparation import IGNORED, TARGETS
+
+CPU = torch.device("cpu")
+
+
+def tokens(ids: Sequence[int], unlearned: int = 0) -> Tokens:
+    return Tokens(np.asarray(ids, np.int64), np.arange(len(ids)) >= unlearned)
+
+
+THREE = [tokens([5, 6, 7]), tokens([8, 9], 1), tokens([10, 11, 12, 13], 2)]
+
+
+def test_a_padded_batch() -> None:
+    batch = TokenInputs(THREE, np.arange(3), 0).batch(np.array([0, 2]), CPU)
+    assert batch["input_ids"].tolist() == [[5, 6, 7, 0], [10, 11, 12, 13]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert batch[TARGETS].tolist() == [[6, 7, IGNORED, IGNORED], [IGNORED, 12, 13, IGNORED]]
+
+
+def test_a_packed_batch() -> None:
+    packed = PackedInputs(THREE, np.array([4, 5, 6]), ["a"] * 3, 5, 0)
+    assert (len(packed), packed.examples, packed.rows.tolist()) == (2, 3, [4, 6])
+    batch = packed.batch(np.arange(2), CPU)
+    assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 9], [10, 11, 12, 13, 0]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 3, 0]]
+    assert batch[TARGETS].tolist() == [
+        [6, 7, IGNORED, 9, IGNORED],
+        [IGNORED, 12, 13, IGNORED, IGNORED],
+    ]
+    assert packed.mass(np.arange(2)) == 5 == TokenInputs(THREE, np.arange(3), 0).mass(np.arange(3))
+
+
+def test_texts_of_two_groups_share_no_row() -> None:
+    packed = PackedInputs(THREE, np.arange(3), ["a", "b", "a"], 9, 0)
+    assert packed.rows.tolist() == [0, 1]
+
+
+@given(st.lists(st.integers(2, 9), min_size=1, max_size=12), st.integers(9, 20))
+def test_every_text_is_packed_once(lengths: list[int], width: int) -> None:
+    texts = [tokens(np.full(length, number + 3)) for number, length in enumerate(lengths)]
+    packed = PackedInputs(texts, np.arange(len(texts)), [0] * len(texts), width, 0)
+    batch = packed.batch(np.arange(len(packed)), CPU)
+    assert batch["input_ids"].shape[1] <= width
+    found = np.bincount(batch["input_ids"].numpy().ravel(), minlength=len(texts) + 3)[3:]
+    assert found.tolist() == lengths
+
+
+def test_packed_and_padded_texts_have_one_loss_and_gradient(llama_folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(llama_folder).train()
+    generator = np.random.default_rng(0)
+    texts = [tokens(generator.integers(3, 200, size), 1) for size in (7, 3, 9, 5)]
+    gradients, losses = [], []
+    for inputs in (
+        TokenInputs(texts, np.arange(4), 0),
+        PackedInputs(texts, np.arange(4), [0] * 4, 16, 0),
+    ):
+        batch = inputs.batch(np.arange(len(inputs)), CPU)
+        targets = batch.pop(TARGETS)
+        model.zero_grad()
+        loss = cross_entropy(model(**batch, use_cache=False).logits, targets)
+        loss.backward()
+        gradients.append(model.model.embed_tokens.weight.grad.clone())
+        losses.append(float(loss.detach()))
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_the_loss_is_that_of_transformers(llama_folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(llama_folder).eval()
+    batch = TokenInputs(THREE, np.arange(3), 0).batch(np.arange(3), CPU)
+    targets = batch.pop(TARGETS)
+    labels = torch.full_like(batch["input_ids"], IGNORED)
+    labels[:, 1:] = targets[:, :-1]
+    with torch.no_grad():
+        found = model(**batch, labels=labels)
+    assert float(cross_entropy(found.logits, targets)) == pytest.approx(float(found.loss), abs=1e-6)
+    each = cross_entropies(found.logits, targets)
+    mean = float((each * torch.tensor([2, 1, 2])).sum() / 5)
+    assert mean == pytest.approx(float(found.loss), abs=1e-6)
