@@ -216,6 +216,12 @@ def _identity(files: list[Path]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
+def companions(folder: Path) -> list[Path]:
+    """Return what a checkpoint has for those who use it: tokenizer, chat template, generation."""
+    own = {"config.json", "model.safetensors.index.json"}
+    return sorted(f for f in folder.iterdir() if f.suffix in COMPANIONS and f.name not in own)
+
+
 def pack_checkpoint(folder: Path) -> bytes:
     """Bundle a checkpoint's files into one byte string, for shipping it to a node."""
     names = sorted(f.name for f in folder.iterdir() if f.suffix in {".safetensors", *COMPANIONS})

@@ -165,7 +165,7 @@ def squeeze(
         squeeze_adapter(run.absolute(), rank, out, Console())
 
 
-@main.command(epilog="Exit codes: 0 done; 2 no such group; 4 no adapter with groups.")
+@main.command(epilog="Exit codes: 0 done; 2 no such group; 4 no adapter, or not one for this.")
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory or adapter folder.")],
     group: Annotated[
@@ -175,13 +175,26 @@ def export(
             help="A group as the model treats it; or weights of several; none: all alike.",
         ),
     ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Add the adapter to the base: one plain checkpoint.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where it goes.")] = None,
 ) -> None:
-    """Write a FairLoRA adapter for one group, or a mixture, as a LoRA that PEFT alone loads."""
-    from app.cli.group_export import export_group
+    """Write a run's model in another form: merged into its base, or for one group.
 
+    A FairLoRA adapter for one group, or a mixture, becomes a LoRA that PEFT alone loads. With
+    --merge the folder holds a whole model with its tokenizer, which needs no PEFT.
+    """
+    from app.cli.exports.groups import export_group
+    from app.cli.exports.merged import export_merged
+
+    console = Console()
     with _errors_for_people():
-        export_group(run.absolute(), group or [], out, Console())
+        adapter = run.absolute()
+        if group or not merge:
+            adapter = export_group(adapter, group or [], None if merge else out, console)
+        if merge:
+            export_merged(adapter, out, console)
 
 
 class Format(StrEnum):

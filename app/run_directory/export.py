@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from logging import WARNING
 
@@ -15,6 +16,7 @@ from app.federation import Federation
 from app.report.model_card import model_card
 from app.run_directory.directory import ARTIFACTS, RunDirectory
 from app.settings import Settings
+from models.checkpoint import companions
 from models.errors import one_line
 from models.files import write_adapter, write_bytes, write_json
 from models.lora.merged import peft_settings, with_base_changes
@@ -133,3 +135,6 @@ def _write(
             }
         )
         write_adapter(directory.path / place, arrays, config, card)
+        # A site has the tokenizer already, and hundreds of copies would outweigh the adapters.
+        for file in () if place.startswith("clients/") else companions(federation.base.folder):
+            shutil.copyfile(file, directory.path / place / file.name)

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 from transformers import AutoModelForImageClassification
 
-from app.cli.group_export import export_group
+from app.cli.exports.groups import export_group
 from clients.data import load_server_test
 from clients.data.spec import DataSpec
 from clients.grouping import Grouping
