@@ -114,7 +114,7 @@ class Gathering:
                 self._take("", self._waiting.pop(client))
         if not self._streams:
             return {}
-        place = {client: i for i, client in enumerate(self._context.roster.ids)}
+        place = self._context.roster.places
         ordered = sorted(self._streams, key=lambda stream: place.get(stream, -1))
         first, exact = self._streams[ordered[0]], self._exact[ordered[0]]
         for stream in ordered[1:]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from logging import WARNING
 from math import isfinite
 
@@ -54,19 +55,21 @@ class OpenRounds:
         asking = attempt = 1
         self._begin(server_round)
         while True:
-            context = self._context(server_round, asking - 1, failed)
-            standing = self._standing(context)
+            context = partial(self._context, server_round, asking - 1, failed)
+            standing = self._standing(server_round, context)
             taken = self._rule.closes(standing)
             if taken is not None:
                 break
-            dropped = self._ask(context, self._rule.ask(standing))
-            asking += 1
+            count = self._rule.ask(standing) if self._somebody_idle(failed) else 0
+            dropped = self._ask(context(), count) if count > 0 else []
+            asking += count > 0
             lost += dropped
             until = self._rule.latest(standing)
             before = self._exchange.now()
             arrivals = self._next(until)
-            lost += [a.item for a in arrivals if isinstance(a.item, Rejection)]
-            failed.update(rejection.client for rejection in lost)
+            fresh = [a.item for a in arrivals if isinstance(a.item, Rejection)]
+            lost += fresh
+            failed.update(rejection.client for rejection in (*dropped, *fresh))
             if arrivals or dropped or self._exchange.under_way or isfinite(until):
                 continue
             if self._exchange.virtual and self._exchange.now() > before:
@@ -74,7 +77,7 @@ class OpenRounds:
             if self._out.waiting:
                 taken = list(self._out.waiting)
                 break
-            if not context.participation.everybody and all(r.code == DROPOUT for r in lost):
+            if not context().participation.everybody and all(r.code == DROPOUT for r in lost):
                 taken = []  # a scenario in which nobody is there is not a failure
                 break
             self._try_again(server_round, attempt, lost)
@@ -92,6 +95,11 @@ class OpenRounds:
         context = frame.context(server_round)
         self._out.send([], frame.builder("train", context), context, frame.options.round_timeout)
 
+    def _somebody_idle(self, failed: Collection[str]) -> bool:
+        """Say whether there may be somebody to ask, without a look at each client."""
+        busy = len(self._exchange.under_way) + len(self._out.waiting) + len(failed)
+        return busy < len(self._exchange.roster)
+
     def _context(self, server_round: int, asking: int, failed: set[str]) -> RoundContext:
         busy = failed.union(self._exchange.under_way, self._out.waiting)
         return replace(
@@ -101,17 +109,17 @@ class OpenRounds:
             asking=asking,
         )
 
-    def _standing(self, context: RoundContext) -> Standing:
+    def _standing(self, server_round: int, context: Callable[[], RoundContext]) -> Standing:
         waiting = {
             client: Waiting(arrival.base_round, arrival.sent, arrival.arrived)
             for client, arrival in self._out.waiting.items()
         }
         return Standing(
-            round=context.round,
+            round=server_round,
             opened=self._opened,
-            now=context.now,
-            available=context.available,
-            under_way=dict(self._exchange.under_way),
+            now=self._exchange.now(),
+            idle=lambda: context().available,
+            under_way=self._exchange.under_way,
             waiting=waiting,
             wanted=self._frame.options.clients_per_round,
         )
@@ -119,7 +127,7 @@ class OpenRounds:
     def _ask(self, context: RoundContext, count: int) -> list[Rejection]:
         """Ask so many clients, whom the strategy chooses; return those who leave at once."""
         frame = self._frame
-        if count <= 0 or not context.available:
+        if not context.available:
             return []
         context = replace(context, clients_per_round=count)
         cohort = list(frame.strategy.sample(context))
@@ -179,16 +187,16 @@ class OpenRounds:
         context = self._context(server_round, 0, set())
         gathering = Gathering(frame.strategy, context)
         replies = [arrival for client in taken if (arrival := self._out.waiting.pop(client))]
-        place = {client: i for i, client in enumerate(context.roster.ids)}
-        for arrival in sorted(replies, key=lambda a: place.get(a.client, -1)):
+        for arrival in context.roster.in_order(replies):
             reply = self._fresh(arrival, context)
             if isinstance(reply, Rejection):
                 lost.append(reply)
                 frame.rejected(reply)
             else:
                 gathering.add(reply, arrival)
+        place = context.roster.places
         ended = {*taken, *(rejection.client for rejection in lost)}
-        cohort = [client for client in context.roster.ids if client in ended]
+        cohort = sorted(ended & place.keys(), key=place.__getitem__)
         frame.progress(server_round, "train", len(gathering.accepted), len(cohort))
         return gathering.concluded(cohort, lost, frame.ledger)
 

@@ -94,6 +94,7 @@ class Roster:
         # By client that is not reachable, the first round in which that was noticed.
         self._absent: dict[str, int | None] = {}
         self._virtual: dict[str, Client] = {}
+        self._places: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -115,8 +116,15 @@ class Roster:
 
     def in_order(self, items: Iterable[Named]) -> list[Named]:
         """Return what clients said in roster order, so that arrival order never shows."""
-        place = {client: i for i, client in enumerate(self._clients)}
+        place = self.places
         return sorted(items, key=lambda item: place.get(item.client, -1))
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """Each client's place in roster order."""
+        if not self._places:
+            self._places = {client: i for i, client in enumerate(self._clients)}
+        return self._places
 
     @property
     def reachable(self) -> tuple[str, ...]:
@@ -162,6 +170,7 @@ class Roster:
             self._clients[client.id] = client
             self._absent.pop(client.id, None)
         self._clients = {k: self._clients[k] for k in sorted(self._clients, key=natural_key)}
+        self._places = {}
 
     def assign_ranks(self, ranks: Mapping[str, int]) -> None:
         """Set the rank of clients that did not say which they can afford."""
@@ -216,6 +225,7 @@ class Roster:
         )
         for client in gone:
             del self._clients[client], self._absent[client]
+        self._places = {} if gone else self._places
         return gone
 
     def to_dicts(self) -> list[dict[str, object]]:
@@ -246,3 +256,4 @@ class Roster:
             self._clients[values["id"]] = Client(node=NOWHERE, **values)
             self._absent[values["id"]] = since
         self._clients = {k: self._clients[k] for k in sorted(self._clients, key=natural_key)}
+        self._places = {}

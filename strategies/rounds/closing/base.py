@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 
@@ -36,8 +37,8 @@ class Standing:
         When the last round closed; 0 at the beginning.
     now : float
         Seconds of the exchange's clock.
-    available : tuple of str
-        Who could be asked now, in roster order: neither training nor waiting.
+    idle : callable
+        Finds `available`, which takes a while where there are many clients.
     under_way : mapping of str to int
         Who is training, by client the round in which it was sent its start.
     waiting : mapping of str to Waiting
@@ -49,10 +50,15 @@ class Standing:
     round: int
     opened: float
     now: float
-    available: tuple[str, ...]
+    idle: Callable[[], tuple[str, ...]]
     under_way: Mapping[str, int]
     waiting: Mapping[str, Waiting]
     wanted: int = 0
+
+    @cached_property
+    def available(self) -> tuple[str, ...]:
+        """Who could be asked now, in roster order: neither training nor waiting."""
+        return self.idle()
 
 
 class Closing(Protocol):
