@@ -16,8 +16,8 @@ from strategies.rounds.closing import Closing, Standing, Waiting
 from strategies.rounds.context import RoundContext
 from strategies.rounds.frame import DROPOUT, RoundFrame, dropouts
 from strategies.rounds.gathering import Gathering
-from strategies.rounds.outstanding import Outstanding
-from strategies.rounds.rebasing import rebased
+from strategies.rounds.late.outstanding import Outstanding
+from strategies.rounds.late.rebasing import rebased
 from strategies.rounds.record import RoundRecord
 from strategies.state import State
 from strategies.transport.exchange import Arrival, OpenExchange, Rejection, Reply

@@ -17,9 +17,9 @@ from models.schema import NamedArrays
 from strategies.fedavg import FedAvg
 from strategies.rounds.closing import Standing, Waiting, closing_option_errors, make_closing
 from strategies.rounds.context import RoundContext, Update
+from strategies.rounds.late.rebasing import rebased
 from strategies.rounds.loop import RoundLoop
 from strategies.rounds.options import LoopOptions
-from strategies.rounds.rebasing import rebased
 from strategies.rounds.record import RoundRecord
 from strategies.state import State
 from strategies.transport.stock import StockExchange
