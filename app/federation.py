@@ -40,6 +40,7 @@ from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT
 from strategies.transport.client_grid import ClientGrid
+from strategies.transport.greeting import Greeting
 from strategies.transport.hello import Registrar
 from strategies.transport.preparation import OtherBase, Preparation
 from strategies.transport.roster import Client, Roster
@@ -69,6 +70,8 @@ class Federation:
         How the clients' data change over the rounds.
     sampling : Sampling or None
         What the model is to continue for the report.
+    greetings : tuple of Greeting
+        What the nodes said of themselves at the start.
     """
 
     grid: ClientGrid
@@ -80,6 +83,7 @@ class Federation:
     refused: Mapping[str, str]
     drift: Drift | None = None
     sampling: Sampling | None = None
+    greetings: tuple[Greeting, ...] = ()
 
     @property
     def roster(self) -> Roster:
@@ -203,6 +207,7 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         sampling=sampling(preparation, test, settings.seed),
         refused=registrar.refused,
         drift=drift,
+        greetings=tuple(registrar.greetings.values()),
     )
 
 

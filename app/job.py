@@ -12,6 +12,7 @@ from flwr.supercore import log
 from flwr.supercore.exit import add_exit_handler
 from rich.console import Console
 
+from app.doctor.rehearsal import write_rehearsal
 from app.federation import Federation, open_federation
 from app.link import connected
 from app.registry import BASELINES, registry
@@ -69,6 +70,10 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     _check_models(federation, strategy)
     directory.write_models((federation.plan.model, federation.plan.base), federation.roster)
     _check_features(settings, strategy)
+    if settings.rehearsal:
+        write_rehearsal(directory.path, federation)
+        directory.status("finished", 0, "a rehearsal: nothing was trained")
+        return
     log(INFO, "%d clients; %s", len(federation.roster), strategy.describe())
     checkpoints = Checkpoints(
         directory.path / "checkpoints",

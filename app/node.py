@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import shutil
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -125,6 +127,8 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         "versions": {name: _version(name) for name in ("flwr", "torch", "transformers", "peft")},
         "plugins": plugins,
         "broken-plugins": _broken(wanted) if wanted else {},
+        "seconds": time.time(),
+        "free-bytes": shutil.disk_usage(state).free if state.is_dir() else None,
     }
 
 

@@ -123,6 +123,35 @@ def profile(
         show_profile(config or [], words or [], embed, output == "json", Console())
 
 
+@main.command(epilog="Exit codes: 0 no problem; 1 something is to be mended; 2 configuration.")
+def doctor(
+    words: Words = None,
+    config: Files = None,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="CONFIG", help="Check this machine as a node with this node-config."),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Check this SuperLink, and its nodes by a rehearsal."),
+    ] = None,
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="How it is printed.")
+    ] = "text",
+) -> None:
+    """Check the installation and a federation before a run; every finding comes with its remedy.
+
+    PRESET and KEY=VALUE are the run to come, as in 'bouquet run'. A rehearsal greets and prepares
+    the nodes as a run does, and trains nothing: bouquet doctor digits --on lab
+    """
+    from app.cli.doctor import examine
+
+    console = Console()
+    with _errors_for_people():
+        code = examine(config or [], words or [], node, on, output == "json", console)
+    raise typer.Exit(code)
+
+
 @main.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],

@@ -119,6 +119,10 @@ class FlowerProcess:
         """Return the last lines of the log, without colours."""
         return _ANSI.sub("", self._text()).splitlines()[-_TAIL:]
 
+    def wait(self) -> int:
+        """Wait until ``flwr run`` has ended, and return its exit code."""
+        return self._process.wait()
+
     def stop_following(self) -> None:
         """End ``flwr run``; the run itself goes on in the SuperLink."""
         if self._process.poll() is None:

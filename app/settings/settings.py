@@ -157,6 +157,7 @@ class Settings(BaseModel):
     out_dir: OutDir = _key("", "Folder of the run directories; empty: ~/bouquet-runs.")
     run_name: RunName = _key("", "Name of the run directory; empty makes one.")
     resume: bool = _key(False, "Continue the run of this run-name from its newest checkpoint.")
+    rehearsal: bool = _key(False, "Greet and prepare the nodes, write what they said, and end.")
     state_dir: OptionalFolder = _key("", "Folder of the clients' own state; empty chooses one.")
     checkpoint_every: int = _key(1, "Write a checkpoint every so many rounds.", ge=1)
     checkpoint_keep: int = _key(2, "Checkpoints kept.", ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +11,15 @@ from strategies.transport.roster import Client, Node, natural_key
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a node answered to *hello*."""
+    """What a node answered to *hello*.
+
+    Attributes
+    ----------
+    seconds_apart : float or None
+        How far its clock is ahead of ours, less the seconds that its answer was under way.
+    free_bytes : int or None
+        On the disk of its state folder.
+    """
 
     node: Node
     clients: tuple[Client, ...]
@@ -23,6 +32,8 @@ class Greeting:
     variant: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
     broken_plugins: Mapping[str, str] = field(default_factory=dict)
+    seconds_apart: float | None = None
+    free_bytes: int | None = None
 
     def lacks(self, plugins: Mapping[str, str]) -> str:
         """Say which of the packages that bring a run's methods are not as needed; empty if none.
@@ -64,6 +75,7 @@ def read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
     base = answer.get("base")
     shipped = answer.get("shipped", [])
     versions = answer.get("versions", {})
+    told, free = answer.get("seconds"), answer.get("free-bytes")
     return Greeting(
         node=Node(
             node_id,
@@ -82,6 +94,8 @@ def read_greeting(node_id: int, answer: Mapping[str, object]) -> Greeting:
         variant=clients[0].variant,
         plugins=_texts(answer.get("plugins")),
         broken_plugins=_texts(answer.get("broken-plugins")),
+        seconds_apart=told - time.time() if isinstance(told, int | float) else None,
+        free_bytes=free if isinstance(free, int) else None,
     )
 
 
