@@ -91,7 +91,7 @@ def compare(
     PRESET and KEY=VALUE are the scenario, as in 'bouquet run'. What is finished is not run again,
     what was cut is continued: bouquet compare digits --methods fedavg,fedstale,flexlora --seeds 3
     """
-    from app.cli.compare import compare_methods
+    from app.cli.comparing.command import compare_methods
 
     console = Console()
     with _errors_for_people():

@@ -9,8 +9,8 @@ import pytest
 from compared_runs import finished
 from rich.console import Console
 
-from app.cli.compare import scenario_name
-from app.cli.compare_runs import run_cells
+from app.cli.comparing.command import scenario_name
+from app.cli.comparing.runs import run_cells
 from app.cli.launch import Outcome
 from app.compare.cells import Cell, plan_cells
 from app.compare.contestants import parse_contestants

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.cli.compare_runs import UnderFlower, run_cells
+from app.cli.comparing.runs import UnderFlower, run_cells
+from app.cli.comparing.superlink import OwnSuperLink
 from app.cli.merging import differing, find_app_root, merge
-from app.cli.own_superlink import OwnSuperLink
 from app.compare.cells import Cell, plan_cells
 from app.compare.comparison import make_comparison
 from app.compare.contestants import parse_contestants

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
+from app.cli.comparing.superlink import NAME, OwnSuperLink
 from app.cli.display import choose_display
 from app.cli.launch import FlowerProcess, Outcome, judge
 from app.cli.merging import differing, find_app_root
-from app.cli.own_superlink import NAME, OwnSuperLink
 from app.cli.run import follow
 from app.cli.run_files import RunFiles
 from app.compare.cells import Cell

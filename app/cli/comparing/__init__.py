@@ -1,0 +1,1 @@
+"""``bouquet compare``: the command, its runs, and the SuperLink under which they go."""
