@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from app.plugins.method import Method, Scalar
 from app.plugins.packages import Package, entry_points
 from app.plugins.reading import Broken, Plugins, read_plugins
-from clients.data import validate_partition
+from app.surroundings import Surroundings
 from clients.objectives import OBJECTIVES, Objective
 from clients.trainers import TRAINERS
-from models.adapters import ADAPTERS, adapter_errors, option_errors
+from models.adapters import option_errors
 from models.errors import ConfigurationError, nearest
 from strategies.asynchronous.afa import AFA, AFACS
 from strategies.asynchronous.async_fedstale import AsyncFedStale
@@ -50,7 +50,6 @@ from strategies.lora.hetlora import HetLoRA
 from strategies.lora.pfedlora import PFedLoRA
 from strategies.lora.rolora import RoLoRA
 from strategies.lora.squeeze import LoRASqueeze
-from strategies.participation import participation_names, participation_option_errors
 from strategies.personal.ditto import Ditto
 from strategies.personal.fedcac import FedCAC
 from strategies.personal.fedper import FedPer
@@ -128,7 +127,7 @@ BUILT_IN = (
 BASELINES: Mapping[str, type[Strategy]] = {"local": Local, "global": Pooled}
 
 
-class Registry:
+class Registry(Surroundings):
     """Methods, objectives, adapters and partitions by name; checks their options.
 
     Parameters
@@ -304,26 +303,6 @@ class Registry:
     def objective_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check an objective's options."""
         return option_errors(self._known.objectives[name], options)
-
-    def adapter_names(self) -> Collection[str]:
-        """Names usable in ``adapter``."""
-        return ADAPTERS.keys()
-
-    def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
-        """Check an adapter's options."""
-        return adapter_errors(name, options)
-
-    def participation_names(self) -> Collection[str]:
-        """Names usable in ``participation``."""
-        return participation_names()
-
-    def participation_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
-        """Check the options of a participation scenario."""
-        return participation_option_errors(name, options)
-
-    def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
-        """Check a partition's name and its arguments."""
-        return validate_partition(name, dict(options))
 
 
 def _mixes(strategy: type[Strategy]) -> bool:

@@ -66,5 +66,11 @@ class MethodCatalogue(Protocol):
     def participation_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check the options of a participation scenario."""
 
+    def population_names(self) -> Collection[str]:
+        """Names usable in ``population``."""
+
+    def population_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Check the options of a population."""
+
     def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Check a partition's name and its arguments."""

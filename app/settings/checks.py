@@ -15,6 +15,7 @@ from clients.model_args import model_arg_errors
 from clients.plan import optimizer_arg_errors
 from models.adapters import Lora
 from models.errors import ConfigurationError, nearest
+from strategies.participation import BY_SECOND
 from strategies.rounds.closing import closing_names, closing_option_errors
 
 BASELINES = ("local", "global")
@@ -52,6 +53,14 @@ def find_contradictions(settings: Settings, catalogue: MethodCatalogue) -> list[
             catalogue.participation_option_errors,
         ),
         *_closing(settings, catalogue),
+        *_named(
+            "population",
+            settings.population,
+            settings.population_args,
+            catalogue.population_names(),
+            catalogue.population_option_errors,
+        ),
+        *_clock(settings),
         *_ranks(settings),
         *_objective(settings, catalogue),
         *_optimizer(settings),
@@ -114,6 +123,20 @@ def _closing(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
     if not findings:
         lines = catalogue.closing_errors(name, methods, options)
         findings = [(("closing", "strategy"), f"under '{name}', {line}") for line in lines]
+    return findings
+
+
+def _clock(settings: Settings) -> list[Finding]:
+    if settings.clock == "virtual":
+        return []
+    said = "says something of a virtual clock only; set clock='virtual'"
+    findings: list[Finding] = []
+    if settings.participation in BY_SECOND:
+        findings.append((("participation", "clock"), f"'{settings.participation}' {said}"))
+    if settings.population != Settings.model_fields["population"].default:
+        findings.append((("population", "clock"), said))
+    if settings.population_args:
+        findings.append((("population-args", "clock"), said))
     return findings
 
 

@@ -80,6 +80,9 @@ class Settings(BaseModel):
     participation_args: Arguments = _key("", "Options of the scenario: p=0.5, dropout=0.1.")
     closing: str = _key("", "What closes a round; empty: the method's own, most often all.")
     closing_args: Arguments = _key("", "Options of the closing rule: size=10, concurrency=20.")
+    clock: Literal["real", "virtual"] = _key("real", "Time as it passes, or as it would pass.")
+    population: NotEmpty = _key("same", "How speeds differ over clients, on the virtual clock.")
+    population_args: Arguments = _key("", "Options of the population: speed=200, uplink=1e6.")
     seed: int = _key(42, "The seed of everything random.", ge=0)
     partition_seed: int = _key(-1, "The seed of the partition; -1 takes seed.", ge=-1)
     task: Literal["classification", "causal-lm"] = _key(

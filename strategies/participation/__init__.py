@@ -12,6 +12,7 @@ from strategies.participation.bernoulli import Bernoulli
 from strategies.participation.cyclic import Cyclic
 from strategies.participation.events import Events
 from strategies.participation.factory import (
+    BY_SECOND,
     PARTICIPATIONS,
     make_participation,
     participation_names,
@@ -23,6 +24,7 @@ from strategies.participation.ticks import ByClock
 from strategies.participation.trace import Trace
 
 __all__ = [
+    "BY_SECOND",
     "PARTICIPATIONS",
     "SPREADS",
     "Always",

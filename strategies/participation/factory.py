@@ -32,6 +32,9 @@ PARTICIPATIONS: Mapping[str, type[Model]] = MappingProxyType(
 )
 """Every model by its name in ``participation``."""
 
+BY_SECOND = frozenset(name for name, model in PARTICIPATIONS.items() if model.tick)
+"""Those whose time is seconds: they make sense on a virtual clock only."""
+
 _SPREAD = "spread"
 _DEFAULT_SPREAD = "same"
 

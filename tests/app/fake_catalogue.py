@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from clients.data import validate_partition
+from app.surroundings import Surroundings
 from models.errors import nearest
-from strategies.participation import participation_names, participation_option_errors
 from strategies.rounds.closing import is_stale
 
 _OPTIONS = {
@@ -17,7 +16,7 @@ _OPTIONS = {
 }
 
 
-class FakeCatalogue:
+class FakeCatalogue(Surroundings):
     """Knows which options there are and nothing of their values."""
 
     def method_names(self) -> Collection[str]:
@@ -75,12 +74,3 @@ class FakeCatalogue:
     def adapter_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
         allowed = {"rank", "token"} if name == "lora" else set()
         return [f"unknown option '{key}'" for key in options if key not in allowed]
-
-    def participation_names(self) -> Collection[str]:
-        return participation_names()
-
-    def participation_option_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
-        return participation_option_errors(name, options)
-
-    def partition_errors(self, name: str, options: Mapping[str, object]) -> list[str]:
-        return validate_partition(name, options)
