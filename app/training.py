@@ -9,6 +9,7 @@ from logging import INFO
 
 from flwr.supercore import log
 
+from app.clock import make_exchange
 from app.federation import Federation
 from app.run_directory import Results, RunDirectory
 from app.run_directory.checkpoint import Checkpoints
@@ -17,10 +18,9 @@ from app.settings import Settings
 from clients.data import drift_slots
 from models.errors import one_line
 from strategies.base import Strategy
-from strategies.participation import Participation, make_participation
 from strategies.pooled import Pooled
 from strategies.rounds.closing import Closing, make_closing
-from strategies.rounds.context import EVERYBODY, Truth
+from strategies.rounds.context import Truth
 from strategies.rounds.loop import RoundLoop
 from strategies.rounds.options import LoopOptions
 from strategies.rounds.record import Ledger, RoundRecord
@@ -58,9 +58,10 @@ def train_rounds(
     """
     own = results.folder.name if checkpoints is None else ""
     uid = directory.uid + own.replace("-", "_")
+    exchange, participation = make_exchange(federation, settings, strategy)
     loop = RoundLoop(
         strategy,
-        federation.grid,
+        exchange,
         LoopOptions(
             num_rounds=settings.num_server_rounds,
             clients_per_round=settings.clients_per_round,
@@ -79,7 +80,7 @@ def train_rounds(
         evaluate_server=(lambda _, arrays: federation.evaluate(arrays, strategy, uid))
         if strategy.serves_all
         else None,
-        participation=_participation(strategy, settings, federation),
+        participation=participation,
         closing=_closing(strategy, settings) if checkpoints is not None else None,
         progress=_Progress(directory, settings.num_server_rounds),
     )
@@ -132,17 +133,6 @@ def train_rounds(
 def _truth(federation: Federation) -> Truth | None:
     drift = federation.drift
     return None if drift is None else lambda client, slot: drift.concept(client, slot).number
-
-
-def _participation(strategy: Strategy, settings: Settings, federation: Federation) -> Participation:
-    if isinstance(strategy, Pooled):  # all data as one client, which is always there
-        return EVERYBODY
-    return make_participation(
-        settings.participation,
-        settings.participation_args,
-        settings.seed,
-        federation.plan.labels,
-    )
 
 
 def _closing(strategy: Strategy, settings: Settings) -> Closing | None:

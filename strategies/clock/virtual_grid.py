@@ -30,7 +30,6 @@ from strategies.transport.screening import Asked
 
 _REAL_TIMEOUT = 86_400.0
 """Seconds for which the trainings themselves are waited for: a virtual timeout says nothing."""
-_MICROSECONDS = 1_000_000
 
 
 class VirtualGrid(ClientNodes):
@@ -58,7 +57,6 @@ class VirtualGrid(ClientNodes):
         self._now = 0.0
         self._flights = Flights()
         self._ended: list[Training] = []
-        self._busy = 0
         self.presence: ByClock = scenario.presence(self.now)
 
     @property
@@ -121,7 +119,6 @@ class VirtualGrid(ClientNodes):
         for item in answers:
             end = ends.get(item.client, begin)
             last = max(last, end)
-            self._busy += _whole(end) - _whole(begin)
             self._end(item, server_round, begin, end)
             yield item
         self._now = last
@@ -168,7 +165,6 @@ class VirtualGrid(ClientNodes):
             request = build(client)
             end, lost = self._outcome(request, server_round, begin, timeout)
             self._flights.add(Flight(request, server_round, begin, end, lost))
-            self._busy -= _whole(begin)
 
     def next(self, until: float) -> Sequence[Arrival]:
         """Go to the next answers, at most to a second of the clock; see `OpenExchange.next`.
@@ -185,7 +181,6 @@ class VirtualGrid(ClientNodes):
         self._now = max(self._now, second)
         ordered = self.roster.in_order(due)
         self._flights.take(flight.client for flight in ordered)
-        self._busy += len(ordered) * _whole(self._now)
         return [self._arrival(flight) for flight in ordered]
 
     def release(self, clients: Sequence[str]) -> None:
@@ -193,19 +188,11 @@ class VirtualGrid(ClientNodes):
         for flight in self._flights.take(clients):
             ended = Training(flight.client, flight.base_round, flight.sent, self._now, "released")
             self._ended.append(ended)
-            self._busy += _whole(self._now)
 
     def trainings(self) -> Sequence[Training]:
         """Return the trainings that ended since this was called last, in order of their end."""
         ended, self._ended = self._ended, []
         return sorted(self.roster.in_order(ended), key=lambda training: training.arrived)
-
-    def busy_microseconds(self) -> int:
-        """Return a count that grows by a million for every second that a client is training.
-
-        Whole numbers, so that differences are the same in a run that is resumed.
-        """
-        return self._busy + _whole(self._now) * len(self._flights)
 
     def _arrival(self, flight: Flight) -> Arrival:
         item, start = flight.item, flight.request.arrays
@@ -243,7 +230,3 @@ class VirtualGrid(ClientNodes):
         """Return the next second at which others may be there, at most `until`."""
         change = min(until, self.presence.next_change(self._now))
         return change if math.isfinite(change) else self._now
-
-
-def _whole(seconds: float) -> int:
-    return round(seconds * _MICROSECONDS)

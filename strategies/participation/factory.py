@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, create_model
 from models.adapters import option_errors
 from models.errors import ConfigurationError, nearest
 from strategies.participation.always import Always
-from strategies.participation.base import Model, Participation
+from strategies.participation.base import Model
 from strategies.participation.bernoulli import Bernoulli
 from strategies.participation.cyclic import Cyclic
 from strategies.participation.events import Events
@@ -75,7 +75,7 @@ def make_participation(
     options: Mapping[str, object] = MappingProxyType({}),
     seed: int = 0,
     labels: Sequence[str] = (),
-) -> Participation:
+) -> Model:
     """Build a participation model.
 
     Parameters
