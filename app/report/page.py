@@ -18,6 +18,7 @@ from app.report.scores import (
     scores,
     totals,
 )  # fmt: skip
+from app.report.sections.clock import CLOCK_PICTURES, clock_section
 from app.report.sections.clusters import CLUSTER_PICTURES, clusters_section
 from app.report.sections.fairness import PICTURES, fairness_section
 from app.report.sections.pictures import Picture, shown
@@ -40,7 +41,7 @@ from app.report.wording import (
 
 _MOST_LISTED = 500
 _LOWER = frozenset({"loss", "perplexity", "client_perplexity_mean"})
-_IN_SECTIONS = frozenset({*PICTURES, *CLUSTER_PICTURES})
+_IN_SECTIONS = frozenset({*PICTURES, *CLOCK_PICTURES, *CLUSTER_PICTURES})
 # The browser itself then keeps the page from loading or running anything.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -69,6 +70,7 @@ def build_page(record: RunRecord, pictures: Sequence[Picture]) -> str:
         element("h2", "Pictures"),
         *(shown(picture) for picture in pictures if picture.name not in _IN_SECTIONS),
         samples_section(read_samples(record.directory / SAMPLES)),
+        clock_section(record, pictures),
         clusters_section(record, pictures),
         fairness_section(*record.fairness, pictures),
         client_table(record),

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from app.report.cells import decimal, table_rows, whole
+from app.report.clock.reading import read_timeline
 from app.report.clusters.reading import read_clusters
 from app.report.participation import Participation
 from app.report.record import (
@@ -88,6 +89,12 @@ def read_run(run_dir: Path) -> RunRecord:
             max((line.number for line in rounds), default=0),
             {row.client: row.concept for row in clients},
         ),
+        timeline=read_timeline(
+            run_dir,
+            {line.number: line.clock for line in rounds if line.clock is not None},
+            max((line.number for line in rounds), default=0),
+            [row.client for row in clients],
+        ),
     )
 
 
@@ -154,6 +161,7 @@ def _round(content: Mapping[str, object], default: int) -> Round:
         bytes_up=whole(content.get("bytes_up")) or 0,
         bytes_down=whole(content.get("bytes_down")) or 0,
         seconds=decimal(content.get("seconds")) or 0.0,
+        clock=decimal(content.get("virtual_seconds")),
         asked=whole(content.get("clients_asked")) or 0,
         answered=whole(content.get("clients_answered")) or 0,
         rejected=_findings(content.get("rejected"), number),

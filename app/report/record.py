@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from app.report.clock.record import Timeline
 from app.report.clusters.record import Clusters
 from app.report.participation import Participation
 from models.fairness.counts import GroupCounts
@@ -88,7 +89,8 @@ class Round:
     """One line of ``metrics.jsonl``; round 0 is the model before any training.
 
     ``scores`` holds the finite numbers only, by the names in `SCORES`; ``figures`` those that the
-    method told of itself, ``name`` in total and ``name/layer`` for a layer.
+    method told of itself, ``name`` in total and ``name/layer`` for a layer. ``clock`` is the
+    virtual second at which the round closed; None under a real clock.
     """
 
     number: int
@@ -99,6 +101,7 @@ class Round:
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0
+    clock: float | None = None
     asked: int = 0
     answered: int = 0
     rejected: tuple[Finding, ...] = ()
@@ -150,6 +153,8 @@ class RunRecord:
         What each client counted of its groups at the newest evaluation.
     clusters : Clusters or None
         Who was in which cluster; None where the run has one model for all.
+    timeline : Timeline or None
+        Who trained when; None where the run did not write it down.
     """
 
     directory: Path
@@ -165,6 +170,7 @@ class RunRecord:
     drifts: Mapping[int, str] = field(default_factory=dict)
     counts: Mapping[str, GroupCounts] = field(default_factory=dict)
     clusters: Clusters | None = None
+    timeline: Timeline | None = None
 
     @property
     def name(self) -> str:
@@ -220,6 +226,15 @@ class RunRecord:
         """Return the rounds that know a score, and their scores."""
         known = [(line.number, line.scores[score]) for line in self.rounds if score in line.scores]
         return [number for number, _ in known], [value for _, value in known]
+
+    def by_clock(self, score: str) -> tuple[list[float], list[float]]:
+        """Return the virtual seconds at which a score is known, and the scores."""
+        known = [
+            (line.clock, line.scores[score])
+            for line in self.rounds
+            if score in line.scores and line.clock is not None
+        ]
+        return [second for second, _ in known], [value for _, value in known]
 
     def figure(self, name: str) -> tuple[list[int], list[float]]:
         """Return the rounds that know a figure of the method's own, and its values."""

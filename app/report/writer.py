@@ -25,6 +25,7 @@ from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
 from app.report.record import RunRecord
 from app.report.scores import score_after, scores, totals
+from app.report.sections.clock import clock_pictures
 from app.report.sections.clusters import clusters_in_words
 from app.report.sections.pictures import Picture
 from app.report.wording import counted, participation_in_words, percent, size
@@ -98,6 +99,7 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
         f"Bytes per round: {size(spent.bytes_up)} up and {size(spent.bytes_down)} down in all",
         "As the server counted them, round 0 included.",
     )
+    yield from clock_pictures(record)
     groups = group_figure(record)
     if groups is not None:
         yield (

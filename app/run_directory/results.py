@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from models.files import GrowingTable, write_text
 from strategies.rounds.record import Ledger, RoundRecord
+from strategies.transport.exchange import Training
 from strategies.transport.roster import Roster, natural_key
 
 CLIENT_COLUMNS = (
@@ -33,11 +34,15 @@ CLIENT_COLUMNS = (
 )
 
 
+EVENT_COLUMNS = ("round", "client", "base_round", "sent", "arrived", "outcome")
+"""One line a training that ended: in which round, from which round's model, in clock seconds."""
+
+
 class Results:
     """The tables of one strategy's run: the main one's, or a baseline's.
 
     They are written anew after each round, and not flushed to the disk: a checkpoint holds them.
-    Only ``participation.csv`` and ``clusters.csv`` grow line by line.
+    Only ``participation.csv``, ``clusters.csv`` and ``events.csv`` grow line by line.
 
     Parameters
     ----------
@@ -51,12 +56,14 @@ class Results:
             folder / "participation.csv", ("round", "client", "outcome")
         )
         self._clusters = GrowingTable(folder / "clusters.csv", ("round", "client", "cluster"))
+        self._events = GrowingTable(folder / "events.csv", EVENT_COLUMNS)
 
     def add(self, record: RoundRecord) -> None:
         """Append a round to ``metrics.jsonl``."""
         self._lines.append(json.dumps(record.to_dict()))
         self._add_participation(record)
         self._clusters.add(record.round, record.assignment.items())
+        self._events.add(record.round, [_event(training) for training in record.trainings])
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
         if record.fairness.counts:
             self._write_counts(record)
@@ -70,7 +77,7 @@ class Results:
     def keep(self, lines: Sequence[str], last: int) -> None:
         """Start from the rounds of a run that is resumed, up to `last`; forget later ones."""
         self._lines = list(lines)
-        for table in (self._participation, self._clusters):
+        for table in (self._participation, self._clusters, self._events):
             table.keep(last)
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
 
@@ -109,6 +116,11 @@ class Results:
             own = ["" if (value := figures.get(key)) is None else value for key in fairness]
             table.writerow([*_row(name, roster, ledger), assignment.get(name, ""), *own])
         write_text(self.folder / "clients.csv", out.getvalue(), durable=False)
+
+
+def _event(training: Training) -> tuple[object, ...]:
+    t = training
+    return (t.client, t.base_round, t.sent, t.arrived, t.outcome)
 
 
 def _row(name: str, roster: Roster, ledger: Ledger) -> list[object]:

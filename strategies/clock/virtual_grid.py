@@ -18,6 +18,8 @@ from strategies.clock.scenario import Scenario
 from strategies.participation import ByClock
 from strategies.transport.client_nodes import ClientNodes
 from strategies.transport.exchange import (
+    ANSWERED,
+    RELEASED,
     Action,
     Arrival,
     Rejection,
@@ -186,7 +188,7 @@ class VirtualGrid(ClientNodes):
     def release(self, clients: Sequence[str]) -> None:
         """Wait no longer for clients; what they still answer is dropped."""
         for flight in self._flights.take(clients):
-            ended = Training(flight.client, flight.base_round, flight.sent, self._now, "released")
+            ended = Training(flight.client, flight.base_round, flight.sent, self._now, RELEASED)
             self._ended.append(ended)
 
     def trainings(self) -> Sequence[Training]:
@@ -223,7 +225,7 @@ class VirtualGrid(ClientNodes):
                     self._flights.answered(item.client, item)
 
     def _end(self, item: Reply | Rejection, base_round: int, sent: float, arrived: float) -> None:
-        outcome = item.code if isinstance(item, Rejection) else "answered"
+        outcome = item.code if isinstance(item, Rejection) else ANSWERED
         self._ended.append(Training(item.client, base_round, sent, arrived, outcome))
 
     def _sooner(self, until: float) -> float:

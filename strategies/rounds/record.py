@@ -52,7 +52,8 @@ class RoundRecord:
     virtual_seconds : float or None
         When the round closed, under a virtual clock.
     idle_seconds : float or None
-        Seconds that clients who could have been training were not, added up.
+        Seconds that the clients whose updates went into the round waited for it to close, added
+        up; None where no clock was read.
     staleness : mapping of int to int
         By staleness, how many updates went into the round.
     trainings : tuple of Training
@@ -105,7 +106,19 @@ class RoundRecord:
             "method": dict(self.method),
             "remarks": [r.to_dict() for r in self.remarks],
             "clusters": {cluster: dict(v) for cluster, v in self.clusters.items()},
+            **self._times(),
         }
+
+    def _times(self) -> dict[str, object]:
+        """Return what the clock says, where there is one."""
+        said: dict[str, object] = {}
+        if self.virtual_seconds is not None:
+            said["virtual_seconds"] = self.virtual_seconds
+        if self.idle_seconds is not None:
+            said["idle_seconds"] = self.idle_seconds
+        if self.staleness:
+            said["staleness"] = {str(rounds): n for rounds, n in self.staleness.items()}
+        return said
 
     @classmethod
     def from_json(cls, line: str) -> RoundRecord:
@@ -115,7 +128,12 @@ class RoundRecord:
         names = (*CLIENT_SUMMARY, *OTHER_SUMMARY)
         clients = {k: raw[k] for k in names if raw.get(k) is not None}
         return cls(
-            raw["round"], raw["train_loss"], server, clients, clusters=raw.get("clusters", {})
+            raw["round"],
+            raw["train_loss"],
+            server,
+            clients,
+            clusters=raw.get("clusters", {}),
+            virtual_seconds=raw.get("virtual_seconds"),
         )
 
 

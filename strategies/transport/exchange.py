@@ -170,6 +170,10 @@ class Arrival:
         return self.item.client
 
 
+ANSWERED = "answered"
+RELEASED = "released"
+
+
 @dataclass(frozen=True)
 class Training:
     """One client's training that ended: what ``events.csv`` keeps of it.

@@ -361,3 +361,17 @@ def test_settings_are_frozen() -> None:
         settings.seed = 1
     with pytest.raises(TypeError):
         settings.adapter_args["rank"] = 5  # type: ignore[index]
+
+
+def test_the_virtual_clock_and_its_population() -> None:
+    settings = parse(clock="virtual", population="pareto", population_args="shape=1.2, speed=50")
+    assert settings.population_args == {"shape": 1.2, "speed": 50}
+    assert errors_of({"population": "pareto"}) == [
+        "population = \"pareto\": says something of a virtual clock only; set clock='virtual'"
+    ]
+    (line,) = errors_of({"participation": "events", "participation-args": "file='/x.csv'"})
+    assert "virtual clock only" in line
+    (line,) = errors_of({"clock": "virtual", "population-args": "shape=2"})
+    assert line.startswith("population-args = \"shape=2\": population 'same': ")
+    (line,) = errors_of({"clock": "virtual", "population": "paretto"})
+    assert "did you mean 'pareto'" in line
