@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import ConfigurationError
@@ -66,6 +66,7 @@ def test_two_tiers() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SPREADS))
+@settings(deadline=None)
 @given(a=st.floats(0, 1, exclude_max=True), b=st.floats(0, 1, exclude_max=True))
 def test_slowness_is_finite_and_grows_with_the_place(name: str, a: float, b: float) -> None:
     spread = SPREADS[name]()

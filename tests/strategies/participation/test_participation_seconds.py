@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import ConfigurationError
@@ -60,6 +60,7 @@ def test_everybody_always() -> None:
     assert not clock.lost(CLIENTS[0], 0.0, 1e12)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1e6), st.integers(1, 10_000))
 def test_the_next_change_is_in_the_next_tick(tick: float, number: int) -> None:
     model = make_participation("bernoulli", {}, seed=5)
