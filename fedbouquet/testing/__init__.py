@@ -17,6 +17,7 @@ from fedbouquet.testing.federation import (
     update,
 )
 from fedbouquet.testing.grid import LocalGrid
+from fedbouquet.testing.instant import InstantClients
 from fedbouquet.testing.rules import RULE_CHECKS, RuleCheck
 from fedbouquet.testing.runs import Killed, kill_at, outcome, rounds, run_here, small
 from fedbouquet.testing.whole import RUN_CHECKS, RunCheck
@@ -27,6 +28,7 @@ __all__ = [
     "RUN_CHECKS",
     "SCHEMA",
     "ClockedExchange",
+    "InstantClients",
     "Killed",
     "LocalGrid",
     "RuleCheck",

@@ -22,6 +22,7 @@ from strategies.rounds.frame import Progress, RoundFrame
 from strategies.rounds.open import OpenRounds
 from strategies.rounds.options import LoopOptions
 from strategies.rounds.record import Ledger, RoundRecord
+from strategies.rounds.timing import Timing
 from strategies.state import State
 from strategies.transport.exchange import Exchange, OpenExchange, Rejection, Reply
 
@@ -71,6 +72,7 @@ class RoundLoop:
         )
         self._open = exchange if isinstance(exchange, OpenExchange) else None
         self._rounds = self._kind(closing)
+        self._timing = Timing(self._open) if self._open is not None else None
         self._evaluation = Evaluation(self._frame, evaluate_server)
         self._next = 0
 
@@ -117,6 +119,8 @@ class RoundLoop:
             self._open.set_clock(float(state.values["now"] or 0.0))
         if isinstance(self._rounds, OpenRounds):
             self._rounds.restore(state.under("open"))
+            if self._timing is not None:
+                self._timing.resume(self._rounds.waiting)
 
     def state(self) -> State:
         """Return what a resumed run needs beside the strategy: the clock, and who is under way."""
@@ -147,6 +151,8 @@ class RoundLoop:
         began = clock()
         for server_round in range(self._next, self._frame.options.num_rounds + 1):
             trained = self._rounds.train(server_round) if server_round else RoundRecord(0)
+            if self._timing is not None:
+                trained = self._timing.added(trained)
             record = self._evaluation.added(trained)
             now = clock()
             yield replace(record, seconds=now - began)

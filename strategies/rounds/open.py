@@ -220,6 +220,11 @@ class OpenRounds:
         """The oldest round whose model is still being trained from; None if nobody trains."""
         return min(self._exchange.under_way.values(), default=None)
 
+    @property
+    def waiting(self) -> Collection[Arrival]:
+        """The answers that no round has taken yet."""
+        return self._out.waiting.values()
+
     def state(self) -> State:
         """Return who is under way from which start, and what waits."""
         return self._out.state() | State(values={"opened": self._opened})

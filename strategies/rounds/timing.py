@@ -27,8 +27,7 @@ class Timing:
     def resume(self, waiting: Iterable[Arrival]) -> None:
         """Take over the answers that waited when the run was stopped."""
         self._waiting = {
-            a.item.client: Training(a.item.client, a.base_round, a.sent, a.arrived, ANSWERED)
-            for a in waiting
+            a.client: Training(a.client, a.base_round, a.sent, a.arrived, ANSWERED) for a in waiting
         }
 
     def added(self, record: RoundRecord) -> RoundRecord:

@@ -6,7 +6,6 @@ Whatever carries requests to clients, strategies that know only Flower's ``Grid`
 from __future__ import annotations
 
 import hashlib
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import uuid4
@@ -52,6 +51,10 @@ class ClientNodes(Grid, ABC):
     @abstractmethod
     def roster(self) -> Roster:
         """The clients known now."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Return the seconds on the clock that timeouts are measured with."""
 
     @abstractmethod
     def refresh(self) -> None:
@@ -122,7 +125,7 @@ class ClientNodes(Grid, ABC):
     def _run_pushed(self, timeout: float) -> None:
         pushed, self._pushed = self._pushed, {}
         names = {client_node_id(c): c for c in self.roster.ids}
-        deadline = time.monotonic() + timeout
+        deadline = self.now() + timeout
         # A plain message may hold the same record object for all clients; it is read once.
         read: dict[int, NamedArrays] = {}
         by_kind: dict[tuple[str, int], dict[str, Message]] = {}
@@ -155,7 +158,7 @@ class ClientNodes(Grid, ABC):
                 order,
                 build,
                 server_round=server_round,
-                timeout=max(0.0, deadline - time.monotonic()),
+                timeout=max(0.0, deadline - self.now()),
             ):
                 asked = group[item.client]
                 self._answers[asked.metadata.message_id] = _plain_answer(asked, item)

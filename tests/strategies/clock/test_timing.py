@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from nobody_trains import NobodyTrains
 
+from fedbouquet.testing import InstantClients
 from models.schema import NamedArrays
 from strategies.rounds.record import RoundRecord
 from strategies.rounds.timing import Timing
@@ -14,7 +14,7 @@ from strategies.transport.exchange import Arrival, Rejection, Reply, Training
 from strategies.transport.roster import Roster
 
 A, B, C = "client-00000", "client-00001", "client-00002"
-ROSTER = NobodyTrains(3, NamedArrays.of({"w": np.zeros(2, np.float32)})).roster
+ROSTER = InstantClients(3, NamedArrays.of({"w": np.zeros(2, np.float32)})).roster
 
 
 class Clock:

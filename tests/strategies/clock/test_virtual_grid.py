@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from nobody_trains import NobodyTrains
 
+from fedbouquet.testing import InstantClients
 from models.errors import BouquetError
 from models.schema import NamedArrays
 from strategies.clock.population import Device, make_population
@@ -31,9 +31,9 @@ def grid(
     speeds: Sequence[float] = (100.0, 50.0, 10.0),
     participation: Model | None = None,
     **options: object,
-) -> tuple[VirtualGrid, NobodyTrains]:
+) -> tuple[VirtualGrid, InstantClients]:
     """Clients with 100 examples and given speeds: by default they take 1, 2 and 10 seconds."""
-    inner = NobodyTrains(len(speeds), START)
+    inner = InstantClients(len(speeds), START)
     population = make_population("same", options, seed=3)
     fixed = {client.id: speed for client, speed in zip(inner.roster, speeds, strict=True)}
     links = population.device(inner.roster[A])
