@@ -11,6 +11,7 @@ from clients.data.partitions import PARTITIONS
 from clients.language.options import LanguageOptions
 from models.adapters import Head, option_errors
 from models.bases.variants import TINY_LLAMA, TINY_VIT, Variant
+from models.errors import ModelError
 
 Finding = tuple[tuple[str, ...], str]
 _COLUMNS = ("prompt-column", "response-column", "messages-column")
@@ -99,4 +100,7 @@ def _wants_labels(settings: Settings, catalogue: MethodCatalogue) -> Mapping[str
 
 
 def _embedded(model: str) -> str:
-    return Variant.parse(model).model
+    try:
+        return Variant.parse(model).model
+    except ModelError:
+        return ""  # said of the setting itself

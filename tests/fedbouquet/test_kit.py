@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -87,6 +88,13 @@ class Fixed(FedAvg):
         return
 
 
+class AfraidOfTheOld(FedAvg):
+    """Weighs by freshness, which is no number for what is two rounds old."""
+
+    def weight(self, update: Update, context: RoundContext) -> float:
+        return math.nan if update.staleness > 1 else super().weight(update, context)
+
+
 FAULTS = [
     (LastWins, "the_order_of_clients_changes_nothing"),
     (FirstNodeOnly, "the_split_over_nodes_changes_nothing"),
@@ -96,6 +104,8 @@ FAULTS = [
     (Writes, "updates_are_not_changed_and_models_stay_finite"),
     (Restless, "a_lonely_update_comes_back"),
     (Fixed, "plain_clients_can_answer"),
+    (AfraidOfTheOld, "stale_updates_are_taken_or_refused"),
+    (Forgetful, "open_rounds_resume_to_the_same_bits"),
 ]
 
 
