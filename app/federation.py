@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flwr.serverapp import Grid
 
+from app.headless import head_alone, needs_model
 from app.places import code_hash
-from app.planning import Base, build, data_spec, find_bases, make_plan
+from app.planning import NO_BASE, Base, build, data_spec, find_bases, make_plan
 from app.registry import registry
 from app.samples import Sampling, sampling
 from app.settings import Settings
@@ -36,7 +37,7 @@ from models.adapted import AdaptedModel
 from models.checkpoint import pack_checkpoint
 from models.errors import ConfigurationError, DataError
 from models.files import state_folder
-from models.schema import NamedArrays
+from models.schema import NamedArrays, Schema
 from strategies.base import Strategy
 from strategies.pooled import POOLED_CLIENT
 from strategies.transport.client_grid import ClientGrid
@@ -58,10 +59,10 @@ class Federation:
     plan : Plan
     base : Base
         The run's own; clients may have others (`Client.variant`).
-    model : AdaptedModel
-        The server's copy.
+    model : AdaptedModel or None
+        The server's copy; None where the run needs none (`app.headless`).
     initial : NamedArrays
-        The first adapter.
+        The first adapter, or a head alone in its place.
     test : Prepared or None
         The server's test set.
     refused : mapping
@@ -72,18 +73,22 @@ class Federation:
         What the model is to continue for the report.
     greetings : tuple of Greeting
         What the nodes said of themselves at the start.
+    others : tuple of Base
+        Bases of the settings that some clients have instead.
     """
 
     grid: ClientGrid
     plan: Plan
     base: Base
-    model: AdaptedModel
+    model: AdaptedModel | None
     initial: NamedArrays
     test: Prepared | None
     refused: Mapping[str, str]
     drift: Drift | None = None
     sampling: Sampling | None = None
     greetings: tuple[Greeting, ...] = ()
+    others: tuple[Base, ...] = ()
+    _built: dict[str, AdaptedModel] = field(default_factory=dict)
 
     @property
     def roster(self) -> Roster:
@@ -109,11 +114,34 @@ class Federation:
         run : str
             Whose changes of the base they are.
         """
-        if self.test is None:
+        if self.test is None or self.model is None:
             return {}
         if strategy is not None and strategy.changes is not None:
             self.model.base.put_to(run, strategy.base_version, strategy.changes)
         return evaluate(self.model, self.test, arrays.vector).metrics
+
+    def built(self, settings: Settings, variant: str) -> tuple[Base, AdaptedModel] | None:
+        """Return a base and its model with the first adapter; None where only nodes have them.
+
+        Parameters
+        ----------
+        settings : Settings
+        variant : str
+            As the roster names it; empty for the run's own.
+        """
+        if not variant:
+            return None if self.model is None else (self.base, self.model)
+        base = next((other for other in self.others if other.model == variant), None)
+        if base is None:
+            return None
+        if variant not in self._built:
+            self._built[variant] = build(settings, self.plan.kind, self.plan.labels, base)
+        return base, self._built[variant]
+
+    def schemas(self, settings: Settings) -> dict[str, Schema]:
+        """Return the schema of each client's whole adapter, where its base is known here."""
+        known = {client.id: self.built(settings, client.variant) for client in self.roster}
+        return {client: found[1].schema for client, found in known.items() if found is not None}
 
     def add_pooled_client(self) -> None:
         """Make all data reachable as one client, for the baseline that pools them.
@@ -171,9 +199,14 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
     labels = settings.labels or tuple(order_labels(seen))
     drift = _drift(spec, labels, kind, own_data)
     settings = with_groups(settings, registrar.roster.groups)
-    base, others = find_bases(settings, kind, bases, own_data)
-    model = build(settings, kind, labels, base)
-    plan = make_plan(settings, kind, labels, base, model, others)
+    strategy = registry().compose(settings.methods, settings.method_options)
+    if needs_model(settings, strategy, registrar.roster):
+        base, others = find_bases(settings, kind, bases, own_data)
+        model: AdaptedModel | None = build(settings, kind, labels, base)
+    else:
+        base, others, model = NO_BASE, (), None
+    initial = model.arrays() if model is not None else head_alone(settings, len(labels))
+    plan = make_plan(settings, kind, labels, base, initial.schema, others)
     registrar.prepare(
         Preparation(
             plan.to_json(),
@@ -181,20 +214,21 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
             base.fingerprint,
             _shipping(settings, base),
             {o.model: OtherBase(o.fingerprint, _shipping(settings, o)) for o in others},
-            registry().compose(settings.methods, settings.method_options).takes_models,
+            strategy.takes_models,
         )
     )
     registrar.roster.assign_variants(plan.variants, plan.base)
-    preparation = make_preparation(
-        base.folder, plan.kind, dict(plan.model_args), dict(plan.task_args)
-    )
+    preparation = None
+    if model is not None:
+        options = dict(plan.model_args), dict(plan.task_args)
+        preparation = make_preparation(base.folder, plan.kind, *options)
     ranks = assigned_ranks(settings.rank_args, registrar.roster.ids, settings.seed)
     registrar.roster.assign_ranks(ranks)
     return Federation(
         grid=ClientGrid(
             grid,
             registrar,
-            model.schema,
+            initial.schema,
             pack_bytes=settings.pack_bytes,
             wire=settings.wire_dtype,
             norm_rule=NormRule(settings.norm_policy, settings.norm_factor),
@@ -202,12 +236,13 @@ def open_federation(grid: Grid, settings: Settings) -> Federation:
         plan=plan,
         base=base,
         model=model,
-        initial=model.arrays(),
+        initial=initial,
         test=_prepared_test(test, plan, preparation),
-        sampling=sampling(preparation, test, settings.seed),
+        sampling=None if preparation is None else sampling(preparation, test, settings.seed),
         refused=registrar.refused,
         drift=drift,
         greetings=tuple(registrar.greetings.values()),
+        others=others,
     )
 
 
@@ -223,9 +258,9 @@ def _drift(spec: DataSpec, labels: tuple[str, ...], kind: str, own_data: bool) -
 
 
 def _prepared_test(
-    test: Examples | None, plan: Plan, preparation: InputPreparation
+    test: Examples | None, plan: Plan, preparation: InputPreparation | None
 ) -> Prepared | None:
-    if test is None:
+    if test is None or preparation is None:
         return None
     prepared = prepare(test, plan.labels, preparation)
     grouping = Grouping.of(plan)

@@ -23,6 +23,7 @@ from app.samples import write_samples
 from app.settings import Settings, parse_run_config
 from app.training import train_rounds
 from models.errors import BouquetError, ConfigurationError
+from models.records import wire_bytes
 from strategies.base import Strategy
 from strategies.pooled import Pooled
 
@@ -68,7 +69,11 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     strategy = registry().compose(settings.methods, settings.method_options)
     _check_ranks(federation, strategy)
     _check_models(federation, strategy)
-    directory.write_models((federation.plan.model, federation.plan.base), federation.roster)
+    directory.write_models(
+        (federation.plan.model, federation.plan.base),
+        wire_bytes(federation.initial, settings.wire_dtype) if federation.model else None,
+        federation.roster,
+    )
     _check_features(settings, strategy)
     if settings.rehearsal:
         write_rehearsal(directory.path, federation)
@@ -111,7 +116,7 @@ def _write_drift(federation: Federation, settings: Settings, directory: RunDirec
 
 def _check_ranks(federation: Federation, strategy: Strategy) -> None:
     """Refuse ranks of the clients' own where the method needs one for all."""
-    own = federation.model.schema.facts.get("rank")
+    own = federation.initial.schema.facts.get("rank")
     other = [c for c in federation.roster if c.rank is not None and c.rank != own]
     if other and not strategy.takes_ranks:
         raise ConfigurationError(

@@ -97,7 +97,7 @@ def _greet(node: NodeConfig, told: Mapping[str, str]) -> dict[str, object]:
         from clients.data.cards import site_card
 
         cards = [site_card(spec, path, client, state / "cards") for client, path in site.items()]
-        if not _truthy(node.get("share-label-counts")):
+        if not shares_labels(node):
             cards = [{**card, "label_counts": None} for card in cards]
     else:
         from clients.data import describe_client, load_federation
@@ -214,6 +214,11 @@ def get_ready(
         for mark, data in sent.items():
             unpack_checkpoint(data, mark, bases)
         own = own_model(node)
+        if not own and not plan.base:
+            return {
+                "error": "the server has no base model to give: state `model` in this node's "
+                "configuration"
+            }
         known = {**dict(plan.variants), plan.model: plan.base}
         others = [model for model, _ in plan.variants] if is_simulated(node) else []
         found = ""
@@ -248,6 +253,11 @@ def plan_file(state: Path, name: str) -> Path:
 def shares_personal(node: NodeConfig) -> bool:
     """Whether a client's own adapter may leave the node: always in simulation, else if it says."""
     return is_simulated(node) or _truthy(node.get("share-personal"))
+
+
+def shares_labels(node: NodeConfig) -> bool:
+    """Whether counts by label may leave the node: always in simulation, else if it says."""
+    return is_simulated(node) or _truthy(node.get("share-label-counts"))
 
 
 def shares_error_text(node: NodeConfig) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,12 @@ from app.node import (
     own_site,
     own_state,
     plan_file,
+    shares_labels,
     shares_personal,
 )
 from clients.task import Task
 from models.errors import BouquetError, ClientError, DataError, one_line
-from models.messages import COLLECT, PackHeader
+from models.messages import CLASSES, COLLECT, PackHeader
 from models.results import ClientResult
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ def run_pack(
             if task.options.get(COLLECT) and not shares_personal(node):
                 raise ClientError("private", "this node keeps personal adapters to itself")
             done = run_client(session, task, action)
+            if not shares_labels(node):
+                done = replace(done, notes={k: v for k, v in done.notes.items() if k != CLASSES})
         except Exception as error:  # one client's failure is its own
             done = ClientResult(client, error=failure(error, share_text))
         results.append(done)

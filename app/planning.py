@@ -23,6 +23,7 @@ from models.bases.loading import Loading
 from models.bases.variants import TINY_LLAMA, TINY_TABLE, TINY_VIT, Variant
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError, ModelError
+from models.schema import Schema
 from models.tasks import TASKS, Kind
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class Base:
     folder: Path
     fingerprint: str
     embedded: bool
+
+
+NO_BASE = Base("", Path(), "", False)
+"""What stands for the run's base model where the server needs none."""
 
 
 def data_spec(settings: Settings) -> DataSpec:
@@ -217,7 +222,7 @@ def make_plan(
     kind: str,
     labels: tuple[str, ...],
     base: Base,
-    model: AdaptedModel,
+    schema: Schema,
     others: tuple[Base, ...] = (),
 ) -> Plan:
     """Write the plan that nodes are given."""
@@ -231,7 +236,7 @@ def make_plan(
         variants=tuple((other.model, other.fingerprint) for other in others),
         adapter=settings.adapter,
         adapter_args=_pairs(settings.adapter_args),
-        schema=model.schema.to_json(),
+        schema=schema.to_json(),
         recipe=recipe(settings),
         objective=settings.objective or registry().objective_of(settings.methods),
         objective_args=_pairs(settings.objective_args),
@@ -272,4 +277,4 @@ def plan_alone(
     labels = settings.labels or labels
     base = find_base(settings, kind, state / "bases", bool(sites))
     model = build(settings, kind, labels, base)
-    return make_plan(settings, kind, labels, base, model), clients, model
+    return make_plan(settings, kind, labels, base, model.schema), clients, model

@@ -56,16 +56,14 @@ def write_samples(directory: RunDirectory, federation: Federation, strategy: Str
     """
     from clients.language.writing import write_texts
 
-    wanted = federation.sampling
-    if wanted is None or not wanted.prompts or not strategy.serves_all:
+    wanted, model = federation.sampling, federation.model
+    if model is None or wanted is None or not wanted.prompts or not strategy.serves_all:
         return
     written = []
     for arrays, version in ((federation.initial, 0), (strategy.model, strategy.base_version)):
         if strategy.changes is not None:
-            federation.model.base.put_to(directory.uid, version, strategy.changes)
-        texts = write_texts(
-            federation.model, arrays.vector, wanted.preparation, wanted.prompts, wanted.seed
-        )
+            model.base.put_to(directory.uid, version, strategy.changes)
+        texts = write_texts(model, arrays.vector, wanted.preparation, wanted.prompts, wanted.seed)
         written.append(texts)
     rows = [
         {

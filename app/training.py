@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import replace
-from logging import INFO
+from logging import INFO, WARNING
 
 from flwr.supercore import log
 
@@ -125,7 +125,11 @@ def train_rounds(
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     if settings.collect_personal and checkpoints is not None:
-        collected = loop.collect(federation.initial.schema)
+        schemas = federation.schemas(settings)
+        for client in federation.roster.reachable:
+            if client not in schemas:
+                log(WARNING, "no adapter of %s: its base is on its node alone", one_line(client))
+        collected = loop.collect(schemas)
         export_collected(directory, federation, settings, strategy, collected, last)
     return last
 

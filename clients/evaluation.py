@@ -14,6 +14,7 @@ from clients.training import Prepared
 from models.adapted import AdaptedModel
 from models.errors import ClientError
 from models.fairness.counts import Cell, GroupCounts
+from models.messages import CLASSES
 from models.schema import Vector
 
 EVALUATION_BATCH = 256
@@ -35,6 +36,8 @@ class Evaluated:
     examples : int
     counts : GroupCounts or None
         What was counted of each group, where the data have group columns.
+    classes : mapping of int to (int, int)
+        Correct and all examples of each class that is there.
     others : mapping
         Other models, or other ways to classify, of the same holder, by name.
     said : mapping
@@ -46,6 +49,7 @@ class Evaluated:
     macro_f1: float | None
     examples: int
     counts: GroupCounts | None = None
+    classes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     others: Mapping[str, Evaluated] = field(default_factory=dict)
     said: Mapping[str, float] = field(default_factory=dict)
 
@@ -64,13 +68,15 @@ class Evaluated:
 
     @property
     def notes(self) -> dict[str, object]:
-        """What a client tells of its groups."""
+        """What a client tells of its classes and groups."""
+        classes: dict[str, object] = {str(c): list(pair) for c, pair in self.classes.items()}
+        told: dict[str, object] = {CLASSES: classes} if classes else {}
         if self.counts is None:
-            return {}
+            return told
         if self.macro_f1 is None:
             return {"group_counts": self.counts.to_json()}
         groups = {c: {v: list(n) for v, n in values.items()} for c, values in self.groups.items()}
-        return {"groups": groups, "group_counts": self.counts.to_json()}
+        return {**told, "groups": groups, "group_counts": self.counts.to_json()}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -232,8 +238,18 @@ def scored(
         # What another rule decides by is not these margins: of it only the answers count.
         margins = (logits[:, 1] - logits[:, 0]).numpy() if predicted is None else None
         counts = GroupCounts.of(data.groups, data.targets, named, logits.shape[-1], margins)
-    accuracy = float((named == data.targets).mean())
-    return Evaluated(loss / len(data), accuracy, macro_f1(data.targets, named), len(data), counts)
+    right = named == data.targets
+    return Evaluated(
+        loss / len(data),
+        float(right.mean()),
+        macro_f1(data.targets, named),
+        len(data),
+        counts,
+        {
+            int(c): (int(right[data.targets == c].sum()), int((data.targets == c).sum()))
+            for c in np.unique(data.targets)
+        },
+    )
 
 
 def macro_f1(targets: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:

@@ -20,6 +20,7 @@ from models.schema import NamedArrays, Schema
 HELLO = "query.hello"
 PREPARE = "query.prepare"
 COLLECT = "collect"
+CLASSES = "classes"
 """Option of a message that asks for the adapter that a client uses, instead of training."""
 _MARK = "bouquet"
 BASE = "base-"

@@ -94,6 +94,19 @@ class Schema:
         heads = str(self.facts.get("head", "")).split(",")
         return any(head and f".{head}." in f".{key}." for head in heads)
 
+    @cached_property
+    def head_matrix(self) -> ArraySpec | None:
+        """The weight of the head's last linear layer, shape (labels, features); None without."""
+        labels = self.facts.get("labels")
+        found = [
+            spec
+            for spec in self.arrays
+            if self.in_head(spec.key)
+            and len(spec.shape) == 2
+            and (labels is None or spec.shape[0] == labels)
+        ]
+        return found[-1] if found else None
+
     def only(self, keys: Collection[str]) -> Schema:
         """Return the schema of some of the arrays, with the same facts.
 

@@ -151,6 +151,14 @@ class Strategy(FlowerInterface):
         return self.mixes_models
 
     @property
+    def needs_model(self) -> bool:
+        """Whether the server has to have the run's base model, beside the length of its features.
+
+        A method that neither shares arrays of it nor tests it says False.
+        """
+        return True
+
+    @property
     def is_linear(self) -> bool:
         """Whether updates may be consumed one by one."""
         return self.linear

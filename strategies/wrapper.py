@@ -80,6 +80,11 @@ class Wrapper(Strategy):
         return self.mixes_models or self.inner.takes_models
 
     @property
+    def needs_model(self) -> bool:
+        """As what it wraps."""
+        return self.inner.needs_model
+
+    @property
     def is_affine(self) -> bool:
         """As what it wraps."""
         return self.inner.is_affine

@@ -38,7 +38,7 @@ def show_partition(
     """
     from app.planning import data_spec
     from app.registry import registry
-    from app.report.plots.labels import plot_label_distribution
+    from app.report.plots.labels.distribution import plot_label_distribution
     from clients.data import load_federation, partition_table
 
     settings = parse_run_config(merge(files, words), registry())

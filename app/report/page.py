@@ -13,6 +13,7 @@ from app.report.record import Finding, RunRecord, safe
 from app.report.scores import (
     Score,
     baseline_words,
+    fedavg_bytes,
     headline,
     score_after,
     scores,
@@ -122,6 +123,7 @@ def _tiles(record: RunRecord) -> Html:
     tiles += [_tile_over(record, name) for name in record.baselines]
     moved = f"{size(spent.bytes_up)} up, {size(spent.bytes_down)} down"
     tiles.append(_tile("Bytes moved", size(spent.bytes_up + spent.bytes_down), moved))
+    tiles += _tile_against_fedavg(record, spent.bytes_up + spent.bytes_down)
     each = f"{counted(spent.rounds, 'round')}"
     if spent.rounds:
         each += f", {duration(spent.seconds / spent.rounds)} each"
@@ -139,6 +141,16 @@ def _tile(name: str, value: Child, note: Child) -> Html:
         element("div", note, class_="note"),
         class_="tile",
     )
+
+
+def _tile_against_fedavg(record: RunRecord, moved: int) -> list[Html]:
+    """Compare with the bytes of averaging the whole adapter, where they are others."""
+    other = fedavg_bytes(record)
+    if not other or not moved or moved == other:
+        return []
+    share = moved / other
+    value = element("span", percent(share), class_="good" if share < 1 else "bad")
+    return [_tile("Of FedAvg's bytes", value, f"{size(other)} for the whole adapter")]
 
 
 def _tile_over(record: RunRecord, baseline: str) -> Html:

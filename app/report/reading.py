@@ -59,6 +59,7 @@ def read_run(run_dir: Path) -> RunRecord:
             "Give the folder that the run printed at its start."
         )
     labels = _read_object(run_dir / "labels.json")
+    models = _read_object(run_dir / "models.json")
     config = _read_config(run_dir / "config.toml")
     if labels.get("own_data") is True:
         # The setting names what a simulation would have divided; here it was not used.
@@ -67,13 +68,16 @@ def read_run(run_dir: Path) -> RunRecord:
     counts = labels.get("clients")
     rounds = _read_rounds(run_dir / "metrics.jsonl")
     clients = _read_clients(run_dir / "clients.csv")
+    names = tuple(clean(str(name)) for name in named) if isinstance(named, list) else ()
     return RunRecord(
         directory=run_dir,
         config=config,
         status=_read_object(run_dir / "status.json"),
         rounds=rounds,
         clients=clients,
-        labels=tuple(clean(str(name)) for name in named) if isinstance(named, list) else (),
+        labels=names,
+        classes=_read_classes(run_dir / "classes.json", names),
+        adapter_bytes=whole(models.get("adapter_bytes")),
         label_counts={
             clean(client): {clean(label): whole(n) or 0 for label, n in row.items()}
             for client, row in (counts.items() if isinstance(counts, dict) else ())
@@ -214,6 +218,19 @@ def _read_counts(path: Path) -> dict[str, GroupCounts]:
     for client, said in clients.items() if isinstance(clients, dict) else ():
         with suppress(ValueError):
             found[clean(client)] = GroupCounts.from_json(_cleaned(said))
+    return found
+
+
+def _read_classes(path: Path, labels: tuple[str, ...]) -> dict[str, dict[str, tuple[int, int]]]:
+    """Read correct and all examples by client and label; what cannot be read is left out."""
+    clients = _read_object(path).get("clients")
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for client, said in clients.items() if isinstance(clients, dict) else ():
+        for number, pair in said.items() if isinstance(said, dict) else ():
+            label, both = whole(number), pair if isinstance(pair, list) else ()
+            counts = [n for n in map(whole, both) if n is not None]
+            if label is not None and 0 <= label < len(labels) and len(counts) == 2 and counts[1]:
+                found.setdefault(clean(client), {})[labels[label]] = (counts[0], counts[1])
     return found
 
 

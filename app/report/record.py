@@ -151,6 +151,10 @@ class RunRecord:
         ``virtual`` or ``label``, several between commas.
     counts : mapping of str to GroupCounts
         What each client counted of its groups at the newest evaluation.
+    classes : mapping
+        By client and label, correct and all held-out examples at the newest evaluation.
+    adapter_bytes : int or None
+        Of the whole adapter, once over the wire.
     clusters : Clusters or None
         Who was in which cluster; None where the run has one model for all.
     timeline : Timeline or None
@@ -169,6 +173,8 @@ class RunRecord:
     artifacts: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
     drifts: Mapping[int, str] = field(default_factory=dict)
     counts: Mapping[str, GroupCounts] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    adapter_bytes: int | None = None
     clusters: Clusters | None = None
     timeline: Timeline | None = None
 

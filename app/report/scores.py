@@ -94,6 +94,16 @@ def totals(record: RunRecord) -> Totals:
     )
 
 
+def fedavg_bytes(record: RunRecord) -> int | None:
+    """Return what the same clients and rounds would move if the whole adapter were averaged.
+
+    Both ways; None where the adapter's size is not known.
+    """
+    if record.adapter_bytes is None:
+        return None
+    return 2 * record.adapter_bytes * sum(line.answered for line in record.rounds)
+
+
 def score_before(record: RunRecord, key: str) -> float | None:
     """Return a score before training, from the rounds or else from the clients' own rows."""
     known = record.before(key)

@@ -17,14 +17,15 @@ from app.report.plots.disparity import disparity_figure, frontier_figure
 from app.report.plots.fairness import fairness_figure
 from app.report.plots.gain import gain_figure, gain_words
 from app.report.plots.groups import group_figure
-from app.report.plots.labels import label_figure
+from app.report.plots.labels.accuracy import class_figure, class_words
+from app.report.plots.labels.distribution import label_figure
 from app.report.plots.method import method_figure, method_words
 from app.report.plots.participation import participation_caption, participation_figure
 from app.report.plots.prototypes import prototype_figure, prototype_words
 from app.report.plots.replies import replies_figure
 from app.report.reading import read_run
 from app.report.record import RunRecord
-from app.report.scores import score_after, scores, totals
+from app.report.scores import fedavg_bytes, score_after, scores, totals
 from app.report.sections.clock import clock_pictures
 from app.report.sections.clusters import clusters_in_words
 from app.report.sections.pictures import Picture
@@ -93,11 +94,14 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             f"Heat map of the labels that {counted(shared, 'client')} hold",
             told if shared and missing > 0 else "",
         )
+    by_class = class_figure(record.classes, record.labels)
+    if by_class is not None:
+        yield ("classes", by_class, *class_words(record.classes))
     yield (
         "communication",
         communication_figure(record),
         f"Bytes per round: {size(spent.bytes_up)} up and {size(spent.bytes_down)} down in all",
-        "As the server counted them, round 0 included.",
+        f"As the server counted them, round 0 included. {against_fedavg(record)}".rstrip(),
     )
     yield from clock_pictures(record)
     groups = group_figure(record)
@@ -133,6 +137,17 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:
             f"Replies not used; {spent.rejected:,} refused",
             "A refused reply costs only its own client's entry; the round goes on without it.",
         )
+
+
+def against_fedavg(record: RunRecord) -> str:
+    """Say what averaging the whole adapter would have moved, where that is another number."""
+    other, spent = fedavg_bytes(record), totals(record)
+    moved = spent.bytes_up + spent.bytes_down
+    if other is None or not moved or moved == other:
+        return ""
+    times = other / moved
+    share = f"{times:,.1f} times as much" if times >= 1 else f"{percent(times, 0)} of it"
+    return f"FedAvg of the same adapter would have moved {size(other)}, {share}."
 
 
 def _clusters(record: RunRecord) -> Iterator[tuple[str, Figure, str, str]]:

@@ -173,26 +173,28 @@ class RunDirectory:
         value = {"labels": list(labels), "clients": counts, "own_data": own_data}
         write_json(self.path / "labels.json", value)
 
-    def write_models(self, own: tuple[str, str], roster: Roster) -> None:
-        """Write which clients have which base model, where they differ.
+    def write_models(self, own: tuple[str, str], adapter_bytes: int | None, roster: Roster) -> None:
+        """Write the base model and, where clients have others, which.
 
         Parameters
         ----------
         own : tuple of (str, str)
             The run's model and its fingerprint.
+        adapter_bytes : int or None
+            Of the whole adapter on the wire, once; None where the server has no model.
         roster : Roster
         """
         clients: dict[str, list[str]] = {}
         for client in roster:
             clients.setdefault(client.variant or own[0], []).append(client.id)
-        if clients.keys() <= {own[0]}:
-            return
-        value = {
+        value: dict[str, object] = {
             "model": own[0],
             "base": own[1],
-            "clients": clients,
-            "adapters": "each client's own is on its node: STATE-DIR/personal/UID/CLIENT",
+            "adapter_bytes": adapter_bytes,
         }
+        if clients.keys() - {own[0]}:
+            value["clients"] = clients
+            value["adapters"] = "each client's own is on its node: STATE-DIR/personal/UID/CLIENT"
         write_json(self.path / "models.json", value)
 
     def write_drift(self, truth: Sequence[Sequence[object]]) -> None:
@@ -201,10 +203,10 @@ class RunDirectory:
         csv.writer(out, lineterminator="\n").writerows([DRIFT_COLUMNS, *truth])
         write_text(self.path / "drift.csv", out.getvalue())
 
-    def keep_base(self, folder: Path) -> Path:
+    def keep_base(self, folder: Path, place: str = "base") -> Path:
         """Copy an embedded base, so that the adapter is usable from this folder alone."""
-        target = self.path / "base"
-        target.mkdir(exist_ok=True)
+        target = self.path / place
+        target.mkdir(parents=True, exist_ok=True)
         for file in folder.iterdir():
             if file.suffix in {".safetensors", *COMPANIONS}:
                 shutil.copy2(file, target / file.name)

@@ -16,6 +16,7 @@ from app.federation import Federation
 from app.report.model_card import model_card
 from app.run_directory.directory import ARTIFACTS, RunDirectory
 from app.settings import Settings
+from models.bases.variants import Variant
 from models.checkpoint import companions
 from models.errors import one_line
 from models.files import write_adapter, write_bytes, write_json
@@ -24,9 +25,10 @@ from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.rounds.record import RoundRecord
 from strategies.transport.exchange import Rejection, Reply
+from strategies.transport.roster import Roster
 
-_Adapter = tuple[str, NamedArrays, Mapping[str, float]]
-"""Its place in the run directory, what is in it, its scores."""
+_Adapter = tuple[str, NamedArrays, Mapping[str, float], str]
+"""Its place in the run directory, what is in it, its scores, and its base if not the run's own."""
 
 
 def export_artifacts(directory: RunDirectory, strategy: Strategy) -> None:
@@ -63,10 +65,10 @@ def export_adapter(
     found: list[_Adapter] = []
     if strategy.serves_all:
         scores = {**last.server_metrics, **last.client_metrics}
-        found.append(("adapter", strategy.exported, scores))
+        found.append(("adapter", strategy.exported, scores, ""))
     for cluster, arrays in strategy.clustered_models.items():
         place = f"clusters/{cluster}/adapter"
-        found.append((place, arrays, last.clusters.get(str(cluster), {})))
+        found.append((place, arrays, last.clusters.get(str(cluster), {}), ""))
     drawing = strategy.drawing()
     if drawing:
         write_json(directory.path / "clusters.json", dict(drawing))
@@ -81,17 +83,22 @@ def export_collected(
     collected: Iterable[Reply | Rejection],
     last: RoundRecord,
 ) -> None:
-    """Write ``clients/<name>/adapter/`` for every client that gave the adapter it uses."""
-    _write(directory, federation, settings, strategy, _given(collected), last)
+    """Write ``clients/<name>/adapter/`` for every client that gave the adapter it uses.
+
+    ``bases/`` has the embedded bases that are not the run's own, once each.
+    """
+    given = _given(collected, federation.roster)
+    _write(directory, federation, settings, strategy, given, last)
 
 
-def _given(collected: Iterable[Reply | Rejection]) -> Iterator[_Adapter]:
+def _given(collected: Iterable[Reply | Rejection], roster: Roster) -> Iterator[_Adapter]:
     for item in collected:
         if isinstance(item, Rejection) or item.arrays is None:
             reason = item.detail if isinstance(item, Rejection) else "it sent none"
             log(WARNING, "no adapter of %s: %s", one_line(item.client, 80), one_line(reason))
         else:
-            yield f"clients/{folder_name(item.client)}/adapter", item.arrays, {"clients": 1.0}
+            place = f"clients/{folder_name(item.client)}/adapter"
+            yield place, item.arrays, {"clients": 1.0}, roster[item.client].variant
 
 
 def folder_name(client: str) -> str:
@@ -109,14 +116,22 @@ def _write(
     found: Iterable[_Adapter],
     last: RoundRecord,
 ) -> None:
-    base = settings.model
-    for place, arrays, scores in found:
-        if federation.base.embedded and base == settings.model:
-            base = str(directory.keep_base(federation.base.folder))
-        config = federation.model.peft_config(base)
+    kept: dict[str, str] = {}
+    for place, arrays, scores, variant in found:
+        known = federation.built(settings, variant)
+        if known is None:
+            continue
+        base, model = known
+        own = f"bases/{folder_name(variant)}" if variant else "base"
+        if variant not in kept:
+            # A cut base has no name that others could load it by.
+            kept[variant] = str(base.folder) if Variant.parse(base.model).depth else base.model
+            if base.embedded:
+                kept[variant] = str(directory.keep_base(base.folder, own))
+        config = model.peft_config(kept[variant])
         if strategy.changes is not None and strategy.base_version:
             arrays = with_base_changes(arrays, strategy.changes, strategy.base_version)
-        if arrays.schema.facts.get("rank") != federation.model.schema.facts.get("rank"):
+        if arrays.schema.facts.get("rank") != model.schema.facts.get("rank"):
             config |= peft_settings(arrays.schema.facts)
         up = "../" * place.count("/")
         card = model_card(
@@ -124,13 +139,13 @@ def _write(
                 "method": settings.strategy,
                 "dataset": "each site's own data" if federation.own_data else settings.dataset,
                 "kind": federation.plan.kind,
-                "model": settings.model,
+                "model": base.model,
                 "labels": list(federation.plan.labels),
                 "num_clients": int(scores.get("clients", len(federation.roster))),
                 "rounds": last.round,
                 "seed": settings.seed,
-                "groups": json.loads(str(federation.model.schema.facts.get("groups", "[]"))),
-                "base_path": f"{up}../base" if federation.base.embedded else settings.model,
+                "groups": json.loads(str(model.schema.facts.get("groups", "[]"))),
+                "base_path": f"{up}../{own}" if base.embedded else base.model,
                 "scores": scores,
             }
         )

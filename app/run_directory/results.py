@@ -65,14 +65,15 @@ class Results:
         self._clusters.add(record.round, record.assignment.items())
         self._events.add(record.round, [_event(training) for training in record.trainings])
         write_text(self.folder / "metrics.jsonl", "\n".join(self._lines) + "\n", durable=False)
-        if record.fairness.counts:
-            self._write_counts(record)
+        groups = {c: part.to_json(scores=False) for c, part in record.fairness.counts.items()}
+        self._write_newest("groups.json", record.round, groups)
+        self._write_newest("classes.json", record.round, record.classes)
 
-    def _write_counts(self, record: RoundRecord) -> None:
-        """Write ``groups.json``: each client's counts by group at the newest evaluation."""
-        counts = {c: part.to_json(scores=False) for c, part in record.fairness.counts.items()}
-        text = json.dumps({"round": record.round, "clients": counts})
-        write_text(self.folder / "groups.json", text, durable=False)
+    def _write_newest(self, name: str, server_round: int, clients: Mapping[str, object]) -> None:
+        """Write each client's counts at the newest evaluation, if there are any."""
+        if clients:
+            text = json.dumps({"round": server_round, "clients": clients})
+            write_text(self.folder / name, text, durable=False)
 
     def keep(self, lines: Sequence[str], last: int) -> None:
         """Start from the rounds of a run that is resumed, up to `last`; forget later ones."""

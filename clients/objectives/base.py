@@ -98,6 +98,11 @@ class AroundObjective(Objective):
         self._inner = inner
         return self
 
+    @property
+    def plain(self) -> bool:
+        """Whether the other objective's loss is the cross-entropy of the labels."""
+        return type(self._inner).loss is Objective.loss
+
     def loss(
         self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
     ) -> torch.Tensor:

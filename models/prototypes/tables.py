@@ -58,19 +58,12 @@ def last_layer_keys(schema: Schema) -> tuple[str, str]:
     ConfigurationError
         The schema holds no such layer.
     """
-    labels = schema.facts.get("labels")
-    found = [
-        spec
-        for spec in schema.arrays
-        if schema.in_head(spec.key)
-        and len(spec.shape) == 2
-        and (labels is None or spec.shape[0] == labels)
-    ]
-    if not found:
+    found = schema.head_matrix
+    if found is None:
         raise ConfigurationError(
             "strategy: methods of prototypes read the size of the features off the head, and it "
             "is not among what is trained here; put them outermost, as in 'fedsa > fedper'"
         )
-    weight = found[-1].key
+    weight = found.key
     bias = f"{weight.removesuffix('weight')}bias"
     return weight, bias if bias in schema.slices else ""

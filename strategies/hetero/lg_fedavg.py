@@ -20,7 +20,7 @@ from pydantic import Field
 from models.beside.keys import BIAS_KEY, WEIGHT_KEY
 from models.schema import NamedArrays
 from strategies import base
-from strategies.hetero.shared_part import SharedPart, generator_of, head_shape
+from strategies.hetero.shared_part import SharedPart, first_matrix, head_shape
 from strategies.rounds.context import Scalar
 
 
@@ -43,12 +43,9 @@ class LGFedAvg(SharedPart):
     def part(self, arrays: NamedArrays) -> NamedArrays:
         """Return the first g: random weights, no bias."""
         labels, width = head_shape(arrays.schema)
-        width = self.options.features or width
-        bound = width**-0.5
-        weight = generator_of(arrays, "head").uniform(-bound, bound, (labels, width))
+        weight = first_matrix(arrays, "head", labels, self.options.features or width)
         return NamedArrays.of(
-            {WEIGHT_KEY: weight.astype(np.float32), BIAS_KEY: np.zeros(labels, np.float32)},
-            {"kind": "lg-fedavg"},
+            {WEIGHT_KEY: weight, BIAS_KEY: np.zeros(labels, np.float32)}, {"kind": "lg-fedavg"}
         )
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from models.errors import ConfigurationError
 from models.randomness import derive_generator
@@ -65,17 +66,20 @@ def head_shape(schema: Schema) -> tuple[int, int]:
     ConfigurationError
         The adapter has no such matrix.
     """
-    labels = schema.facts.get("labels")
-    shapes = [
-        spec.shape
-        for spec in schema.arrays
-        if schema.in_head(spec.key) and len(spec.shape) == 2 and labels in (None, spec.shape[0])
-    ]
-    if not shapes:
+    found = schema.head_matrix
+    if found is None:
         raise ConfigurationError("no linear layer ends the model's head: nothing to share")
-    return shapes[-1][0], shapes[-1][1]
+    labels, features = found.shape
+    return labels, features
 
 
-def generator_of(arrays: NamedArrays, purpose: str) -> np.random.Generator:
-    """Return a generator for first values; the first adapter stands for the run's seed."""
-    return derive_generator(zlib.crc32(arrays.vector.tobytes()), purpose)
+def first_matrix(
+    arrays: NamedArrays, purpose: str, rows: int, width: int
+) -> npt.NDArray[np.float32]:
+    """Return first values of a matrix on `width` features, uniform within +-1/sqrt(width).
+
+    The first adapter stands for the run's seed.
+    """
+    generator = derive_generator(zlib.crc32(arrays.vector.tobytes()), purpose)
+    bound = width**-0.5
+    return generator.uniform(-bound, bound, (rows, width)).astype(np.float32)

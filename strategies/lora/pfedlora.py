@@ -27,7 +27,7 @@ from pydantic import Field
 from models.beside.keys import A_KEY, B_KEY
 from models.schema import NamedArrays
 from strategies import base
-from strategies.hetero.shared_part import SharedPart, generator_of, head_shape
+from strategies.hetero.shared_part import SharedPart, first_matrix, head_shape
 from strategies.rounds.context import Scalar
 
 
@@ -54,15 +54,11 @@ class PFedLoRA(SharedPart):
     def part(self, arrays: NamedArrays) -> NamedArrays:
         """Return the first omega: A random, B zero."""
         labels, width = head_shape(arrays.schema)
-        width = self.options.features or width
-        bound = width**-0.5
-        a = generator_of(arrays, "omega").uniform(-bound, bound, (self.options.rank, width))
+        rank = self.options.rank
+        a = first_matrix(arrays, "omega", rank, self.options.features or width)
         return NamedArrays.of(
-            {
-                A_KEY: a.astype(np.float32),
-                B_KEY: np.zeros((labels, self.options.rank), np.float32),
-            },
-            {"kind": "pfedlora", "rank": self.options.rank},
+            {A_KEY: a, B_KEY: np.zeros((labels, rank), np.float32)},
+            {"kind": "pfedlora", "rank": rank},
         )
 
     @property

@@ -28,6 +28,11 @@ class Unshared(Strategy):
     has_global_model: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = True
 
+    @property
+    def needs_model(self) -> bool:
+        """Nothing of it is shared."""
+        return False
+
     def initialise(self, arrays: NamedArrays) -> None:
         """Keep nothing: neither arrays nor what is known of the server's own adapter."""
         super().initialise(NamedArrays(Schema(()), np.empty(0, np.float32)))

@@ -10,6 +10,7 @@ from strategies.rounds.fairness import summarise_fairness
 from strategies.rounds.frame import RoundFrame
 from strategies.rounds.record import (
     RoundRecord,
+    counts_of_classes,
     summarise_clients,
     summarise_clusters,
     summarise_groups,
@@ -65,6 +66,7 @@ class Evaluation:
             client_metrics=summarise_clients(replies),
             groups={**summarise_groups(replies), **fairness.groups},
             fairness=fairness,
+            classes=counts_of_classes(replies),
             assignment=assignment,
             clusters=summarise_clusters(replies, assignment),
             method={

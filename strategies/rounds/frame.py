@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import INFO, WARNING
+from types import MappingProxyType
 
 from flwr.supercore import log
 
@@ -95,7 +96,7 @@ class RoundFrame:
         action: Action,
         context: RoundContext,
         also: Mapping[str, Scalar] | None = None,
-        reply: Schema | None = None,
+        replies: Mapping[str, Schema] = MappingProxyType({}),
     ) -> Callable[[str], Request]:
         """Return what makes a client's request: the instruction on top of the run's options.
 
@@ -106,8 +107,8 @@ class RoundFrame:
         context : RoundContext
         also : mapping, optional
             Options beyond the instruction's.
-        reply : Schema, optional
-            What the answer must hold, whatever the instruction says.
+        replies : mapping, optional
+            By client, what its answer must hold, whatever the instruction says.
         """
         training = action == "train"
         common = self.options.train_config if training else self.options.evaluate_config
@@ -116,7 +117,8 @@ class RoundFrame:
         def build(client: str) -> Request:
             told = tell(client, context)
             config = {**common, **told.config, **(also or {})}
-            return Request(client, told.arrays, config, reply or told.reply, told.base_version)
+            reply = replies.get(client, told.reply)
+            return Request(client, told.arrays, config, reply, told.base_version)
 
         return build
 

@@ -160,20 +160,20 @@ class RoundLoop:
         if self._open is not None:
             self._open.release(list(self._open.under_way))
 
-    def collect(self, reply: Schema) -> Iterator[Reply | Rejection]:
-        """Ask every client, after the last round, for the adapter that it uses.
+    def collect(self, schemas: Mapping[str, Schema]) -> Iterator[Reply | Rejection]:
+        """Ask clients, after the last round, for the adapter that they use.
 
         Parameters
         ----------
-        reply : Schema
-            Of a whole adapter; a client whose model has another one is rejected.
+        schemas : mapping
+            By client, of its whole adapter; one that turns out to have another is rejected.
         """
         frame = self._frame
         context = frame.context(frame.options.num_rounds)
         yield from frame.exchange.exchange(
             "train",
-            list(context.roster.reachable),
-            frame.builder("evaluate", context, {COLLECT: True}, reply),
+            [client for client in context.roster.reachable if client in schemas],
+            frame.builder("evaluate", context, {COLLECT: True}, schemas),
             server_round=context.round,
             timeout=frame.options.round_timeout,
         )

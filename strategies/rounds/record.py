@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.messages import CLASSES
 from strategies.rounds.fairness import NO_GROUPS, Fairness, Figures
 from strategies.transport.exchange import Rejection, Remark, Reply, Training
 
@@ -34,6 +35,8 @@ class RoundRecord:
         also each group's rates, and intersections of columns.
     fairness : Fairness
         Differences between groups, and the counts that they follow from.
+    classes : mapping
+        By client and class number, correct and all examples; it goes into ``classes.json``.
     bytes_up, bytes_down : int
         Sum over clients of their payloads' array bytes, training only.
     seconds : float
@@ -66,6 +69,7 @@ class RoundRecord:
     client_metrics: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
     fairness: Fairness = NO_GROUPS
+    classes: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0
@@ -214,6 +218,12 @@ def summarise_groups(replies: Mapping[str, Reply]) -> dict[str, dict[str, dict[s
         }
         for column, values in sorted(sums.items())
     }
+
+
+def counts_of_classes(replies: Mapping[str, Reply]) -> dict[str, dict[str, Sequence[int]]]:
+    """Return what clients tell of each class: [correct, examples] by class number."""
+    told = {client: reply.notes.get(CLASSES) for client, reply in replies.items()}
+    return {client: counts for client, counts in told.items() if isinstance(counts, dict)}
 
 
 def summarise_clusters(

@@ -33,7 +33,8 @@ class Preparation:
         JSON; holds the schema, the labels and how to train.
     plan_hash : str
     base : str
-        Fingerprint of the run's frozen base; every client's, unless `mixes`.
+        Fingerprint of the run's frozen base; every client's, unless `mixes`. Empty where the
+        server has none.
     ship : callable or None
         Returns the base as bytes, for nodes that lack it; None where bases are not shipped.
     variants : mapping

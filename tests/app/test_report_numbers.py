@@ -11,7 +11,7 @@ from report_runs import full_run, metrics_line, minimal_run, write_clients, writ
 from rich.console import Console
 
 from app.report.markup import element
-from app.report.plots.labels import label_figure, plot_label_distribution
+from app.report.plots.labels.distribution import label_figure, plot_label_distribution
 from app.report.reading import read_run
 from app.report.record import safe
 from app.report.scores import score_after, score_before, scores, totals

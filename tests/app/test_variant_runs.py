@@ -19,8 +19,9 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from app.client_app import app
 from app.job import run_job
+from app.node import get_ready
 from fedbouquet.testing import LocalGrid
-from models.errors import ConfigurationError
+from models.errors import ConfigurationError, ModelError
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -128,7 +129,7 @@ def test_what_is_wrong_with_variants_is_said_before_anything_starts(
         run({**base, "model-args": given})
 
 
-METHODS = ("local", "pfedlora", "fml")
+METHODS = ("local", "pfedlora", "fml", "fedsa")
 
 
 @pytest.fixture
@@ -147,6 +148,8 @@ def widths(tmp_path: Path, vit_folder: Path, base: Config) -> Config:
 @pytest.mark.parametrize("strategy", METHODS)
 def test_a_run_killed_and_resumed_ends_in_the_same_bits(widths: Config, strategy: str) -> None:
     widths |= {"strategy": strategy}
+    if strategy == "fedsa":
+        widths |= {"model-args": f"{widths['model-args']}, feature-dim=12"}
     whole = run(widths)
     assert all(line["rejected"] == [] for line in rounds(whole))
     broken = {**widths, "run-name": "broken"}
@@ -202,6 +205,26 @@ def test_a_client_that_was_away_goes_on_from_what_it_kept(widths: Config) -> Non
     assert sum(line["clients_answered"] for line in rounds(folder)) == 8
 
 
+def test_the_run_directory_keeps_an_adapter_of_each_kind(widths: Config, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    folder = run(widths | {"collect-personal": True, "num-server-rounds": 1})
+    own = kept(widths, folder)
+    bases = {}
+    for client, row in zip(range(4), _rows(folder), strict=True):
+        place = folder / "clients" / row["client"] / "adapter"
+        arrays = load((place / "adapter_model.safetensors").read_bytes())
+        base = json.loads((place / "adapter_config.json").read_text())["base_model_name_or_path"]
+        if row["client"] in own:
+            # What is collected is what the client keeps, under PEFT's names.
+            for key, value in own[row["client"]].items():
+                np.testing.assert_array_equal(arrays[key], value)
+        PeftModel.from_pretrained(ViTForImageClassification.from_pretrained(base), place)
+        bases[client] = ViTConfig.from_pretrained(base)
+    assert [bases[c].hidden_size for c in range(4)] == [16, 24, 24, 16]
+    assert [bases[c].num_hidden_layers for c in range(4)] == [2, 2, 1, 2]
+
+
 def write_site(folder: Path, first: int) -> Path:
     """A hospital's digits, images in a folder a class."""
     digits = load_digits()
@@ -245,3 +268,39 @@ def test_nodes_state_models_that_the_server_has_not(
     assert refused.keys() == {"a", "b"}
     assert all("take a method for models that differ" in detail for detail in refused.values())
     assert rounds(folder)[-1]["clients_answered"] == 1
+
+
+def test_where_only_class_rows_travel_the_server_needs_no_model(
+    widths: Config, tmp_path: Path, vit_folder: Path
+) -> None:
+    own = {"a": str(tmp_path / "wide"), "b": f"{vit_folder}@depth=1", "c": str(vit_folder)}
+    nodes = [
+        {
+            "client-id": name,
+            "data-path": str(write_site(tmp_path / "data" / name, 80 * number)),
+            "state-dir": str(tmp_path / "nodes" / name),
+            "model": model,
+        }
+        for number, (name, model) in enumerate(own.items())
+    ]
+    # A model that is nowhere: whoever looked for it would say so.
+    config = widths | {
+        "model": "nobody/has-it",
+        "model-args": "feature-dim=12",
+        "strategy": "fedgh",
+        "num-server-rounds": 1,
+    }
+    folder = run_job(LocalGrid(app, nodes, config), config)
+    assert [line["rejected"] for line in rounds(folder)] == [[], []]
+    last = rounds(folder)[-1]
+    assert (last["bytes_up"], last["bytes_down"]) == (3 * 4 * (10 * 12 + 10),) * 2
+    told = json.loads((folder / "models.json").read_text())
+    assert (told["base"], told["adapter_bytes"]) == ("", None)
+    assert {model: [name] for name, model in own.items()} == told["clients"]
+
+    # Who comes later without one is told what to do.
+    (plan,) = (tmp_path / "nodes" / "a" / "plans").iterdir()
+    stranger = {"client-id": "d", "data-path": str(tmp_path), "state-dir": str(tmp_path / "d")}
+    assert "state `model`" in str(get_ready(stranger, "", plan.read_text(), {})["error"])
+    with pytest.raises(ModelError, match="nobody/has-it"):
+        run_job(LocalGrid(app, nodes, config), config | {"strategy": "local", "run-name": "other"})

@@ -29,6 +29,7 @@ from models.errors import ClientError, DataError, one_line
 from models.results import ClientResult
 from models.schema import ArraySpec, NamedArrays, Schema
 from strategies.aggregation.mean import weighted_mean
+from strategies.transport.screening import kept_notes
 
 BOTH = pytest.mark.parametrize("stock", [False, True], ids=["packed", "stock"])
 
@@ -195,6 +196,18 @@ def test_b19_counts_by_group_that_cannot_be_are_dropped(groups: object) -> None:
     assert (remark.client, remark.code) == ("c-1", "notes")
     assert outcome.record.client_metrics["client_accuracy_mean"] == 0.5
     assert outcome.record.groups == {"sex": {"f": {"accuracy": 2 / 3, "examples": 9}}}
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [7, {"1": 3}, {"1": [1]}, {"1": [3, 2]}, {"-1": [1, 2]}, {"x": [1, 2]}, {"1": [1, 10**9]},
+     {str(c): [1, 3] for c in range(10)}],
+)  # fmt: skip
+def test_counts_by_class_that_cannot_be_are_dropped(classes: object) -> None:
+    kept, dropped = kept_notes({"classes": classes, "other": 1}, examples=12)
+    assert (kept, dropped) == ({"other": 1}, ["classes cannot be read"])
+    good = {"classes": {"0": [1, 4], "3": [8, 8]}}
+    assert kept_notes(good, examples=12) == (good, [])
 
 
 def test_counts_by_group_that_can_be_are_added_up() -> None:

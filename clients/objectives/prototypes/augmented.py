@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class AlongGeometry(AroundObjective):
     """CE of f(x) and of f(x) + sum_i eps_i row_{y,i}, eps ~ N(0, 1), all counting alike.
 
+    Another objective's loss takes the place of the CE of the real features.
+
     Attributes
     ----------
     draws : int
@@ -41,5 +43,9 @@ class AlongGeometry(AroundObjective):
         # The generator was seeded for this client and round when training began.
         noise = torch.randn(self.draws, *targets.shape, self._rows.shape[1], device=f.device)
         drawn = f + torch.einsum("sbk,bkd->sbd", noise, self._rows[targets])
-        everything = torch.cat([f[None], drawn]).flatten(0, 1)
-        return cross_entropy(head(model, everything), targets.repeat(self.draws + 1))
+        if self.plain:
+            everything = torch.cat([f[None], drawn]).flatten(0, 1)
+            return cross_entropy(head(model, everything), targets.repeat(self.draws + 1))
+        others = cross_entropy(head(model, drawn.flatten(0, 1)), targets.repeat(self.draws))
+        real = super().loss(model, batch, targets)
+        return (real + self.draws * others) / (self.draws + 1)

@@ -93,10 +93,7 @@ class Collecting(AroundObjective):
         f = features(model, batch)
         logits = head(model, f)
         self._meet(logits if self.of_logits else f, targets)
-        if type(self._inner).loss is Objective.loss:
-            task = cross_entropy(logits, targets)
-        else:
-            task = super().loss(model, batch, targets)
+        task = cross_entropy(logits, targets) if self.plain else super().loss(model, batch, targets)
         return task + self.term(model, f, logits, targets)
 
     def term(

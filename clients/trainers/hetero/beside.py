@@ -29,11 +29,12 @@ class OwnLoss(AroundObjective):
         ClientError
             ``objective``: that one has a loss of its own, which would be lost.
         """
-        if type(inner).loss is not Objective.loss:
+        super().around(inner)
+        if not self.plain:
             raise ClientError(
                 "objective", f"{type(self).__name__} brings its own loss; leave `objective` empty"
             )
-        return super().around(inner)
+        return self
 
 
 def module_of(model: AdaptedModel, kind: type[Module]) -> Module:

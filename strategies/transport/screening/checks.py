@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from models.errors import ClientError, one_line
 from models.fairness.counts import GroupCounts
+from models.messages import CLASSES
 
 _MOST_EXAMPLES = 10**12
 _LARGEST_METRIC = 1e100  # a sum over clients, weighted by examples, stays finite
@@ -86,7 +87,8 @@ def kept_notes(notes: Mapping[str, object], examples: int) -> tuple[dict[str, ob
     ----------
     notes : mapping
         ``groups`` is {column: {value: [correct, examples]}}, ``group_counts`` what
-        `models.fairness.counts` counts; the rest is the method's own.
+        `models.fairness.counts` counts, ``classes`` {class number: [correct, examples]}; the rest
+        is the method's own.
     examples : int
         Of the client; no group holds more.
 
@@ -104,6 +106,9 @@ def kept_notes(notes: Mapping[str, object], examples: int) -> tuple[dict[str, ob
         kept |= {"groups": whole} if "groups" in notes else {}
     elif groups is not None:
         dropped = ["groups cannot be read"]
+    if CLASSES in kept and not _are_classes(kept[CLASSES], examples):
+        del kept[CLASSES]
+        dropped.append("classes cannot be read")
     if "group_counts" in kept:
         why = _unreadable(kept["group_counts"], examples)
         if why:
@@ -122,6 +127,16 @@ def _unreadable(counts: object, examples: int) -> str:
     if found.examples > examples * (_MOST_TOKENS if found.classes == 1 else 1):
         return f"{found.examples} examples of {examples}"
     return ""
+
+
+def _are_classes(values: object, examples: int) -> bool:
+    """Say whether these are counts by class number, of so many examples together."""
+    return (
+        isinstance(values, dict)
+        and all(isinstance(c, str) and c.isdecimal() and len(c) < 8 for c in values)
+        and _are_counts(values, examples)
+        and sum(total for _, total in values.values()) <= examples
+    )
 
 
 def _are_counts(values: object, examples: int) -> bool:

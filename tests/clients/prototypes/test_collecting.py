@@ -173,3 +173,18 @@ def test_drawn_features_lie_along_the_geometry(
     torch.manual_seed(0)
     again = wide.loss(model, batch, Y)
     assert float(again.detach()) == float(first.detach()) != float(plain.detach())
+
+
+def test_another_loss_keeps_its_place_among_drawn_features(
+    model: AdaptedModel, batch: Mapping[str, torch.Tensor]
+) -> None:
+    geometry = torch.from_numpy(np.random.default_rng(3).random((10, 2, 6)).astype(np.float32))
+
+    def of(inner: Objective) -> float:
+        torch.manual_seed(5)
+        objective = AlongGeometry(draws=3).along(geometry, inner)
+        return float(objective.loss(model, batch, Y).detach())
+
+    plain = float(CrossEntropy().loss(model, batch, Y).detach())
+    # One of four counts for the real features: 2 CE in place of CE.
+    assert of(Doubled()) - of(CrossEntropy()) == pytest.approx(plain / 4, rel=1e-4)

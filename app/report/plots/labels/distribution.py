@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from app.report.plots import style
 from app.report.wording import counted, percent
 
-_NAMED_ROWS = 40
+NAMED_ROWS = 40
 _NAMED_COLUMNS = 40
-_NUMBERED_COLUMNS = 14
+NUMBERED_COLUMNS = 14
 
 
 def plot_label_distribution(
@@ -64,35 +64,19 @@ def _shares(table: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _draw(clients: list[str], names: list[str], table: NDArray[np.int64]) -> Figure:
     rows, columns = table.shape
-    few = rows <= _NAMED_ROWS
+    few = rows <= NAMED_ROWS
     shares = _shares(table)
     # With many labels hardly any share is large: the scale then ends where the data do.
-    numbered = few and columns <= _NUMBERED_COLUMNS
+    numbered = few and columns <= NUMBERED_COLUMNS
     darkest = 1.0 if numbered else max(float(np.quantile(shares.max(axis=1), 0.9)), 0.01)
-    height = 1.7 + 0.235 * rows if few else 5.6
-    figure, (heat, sizes) = style.new_figure(max(height, 2.4), (5.0, 1.0))
+    figure, (heat, sizes) = style.new_figure(height_of(rows), (5.0, 1.0))
     heat.imshow(
         shares, aspect="auto", cmap=style.HEAT, norm=Normalize(0, darkest),
         interpolation="nearest" if few else "auto",
     )  # fmt: skip
-    heat.grid(visible=False)
-    heat.spines["bottom"].set_visible(False)
-    _columns(heat, names)
-    if few:
-        heat.set_yticks(range(rows), [style.plain(client, 24) for client in clients])
-        heat.tick_params(axis="y", labelcolor=style.INK)
-        heat.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
-        heat.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
-        heat.grid(which="minor", color=style.PAPER, linewidth=1.2 if columns <= 60 else 0)
-        heat.tick_params(which="minor", length=0)
-        if numbered:
-            _numbers(heat, table)
-    else:
-        heat.set_yticks([])
-        heat.set_ylabel(
-            f"{counted(rows, 'client')}, ordered by main label",
-            fontsize=style.TEXT, color=style.MUTED,
-        )  # fmt: skip
+    cells_of(heat, clients, names, "ordered by main label")
+    if numbered:
+        _numbers(heat, table)
     read = "Numbers: examples" if numbered else "One row a client"
     end = "at" if darkest == 1 else "from"
     scale = f"Darker: larger share of its data, darkest {end} {percent(darkest, 0)}. {read}"
@@ -101,7 +85,34 @@ def _draw(clients: list[str], names: list[str], table: NDArray[np.int64]) -> Fig
     return figure
 
 
-def _columns(axes: Axes, names: list[str]) -> None:
+def height_of(clients: int) -> float:
+    """Return the height in inches of a heat map with a row for each client."""
+    return max(1.7 + 0.235 * clients, 2.4) if clients <= NAMED_ROWS else 5.6
+
+
+def cells_of(axes: Axes, clients: Sequence[str], names: Sequence[str], order: str) -> None:
+    """Name rows and columns of a heat map, clients by labels, and part its cells.
+
+    Where there are too many rows to name them, `order` says how they are ordered.
+    """
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    _columns(axes, names)
+    if len(clients) <= NAMED_ROWS:
+        axes.set_yticks(range(len(clients)), [style.plain(client, 24) for client in clients])
+        axes.tick_params(axis="y", labelcolor=style.INK)
+        axes.set_yticks(np.arange(len(clients) + 1) - 0.5, minor=True)
+        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color=style.PAPER, linewidth=1.2 if len(names) <= 60 else 0)
+        axes.tick_params(which="minor", length=0)
+    else:
+        axes.set_yticks([])
+        axes.set_ylabel(
+            f"{counted(len(clients), 'client')}, {order}", fontsize=style.TEXT, color=style.MUTED
+        )
+
+
+def _columns(axes: Axes, names: Sequence[str]) -> None:
     if len(names) <= _NAMED_COLUMNS:
         written = [style.plain(name, 18) for name in names]
         tilt = max(map(len, written)) * len(names) > 85

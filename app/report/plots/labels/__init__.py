@@ -1,0 +1,1 @@
+"""Which labels clients hold, and how well each of them is told."""
