@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 
 from app import node, packs
 from app.places import enter_bundle
-from app.stopping import stop_with_flower
+from app.server.stopping import stop_with_flower
 from clients.task import Task
 from models.errors import ClientError
 from models.messages import BASE, PackHeader, RunIdentity, is_pack, pack_results

@@ -135,8 +135,8 @@ def plain_session(node: NodeConfig, run_config: Mapping[str, object]) -> tuple[S
     DataError
         The node has several clients, so a message without a client list says too little.
     """
-    from app.planning import plan_alone
     from app.registry import registry
+    from app.server.planning import plan_alone
     from app.settings import parse_run_config
 
     state = own_state(node, str(run_config.get("state-dir", "")))

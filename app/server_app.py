@@ -5,7 +5,7 @@ from __future__ import annotations
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from app.job import run_job
+from app.server.job import run_job
 
 app = ServerApp()
 

@@ -142,7 +142,7 @@ def loop(folder: Path, args: argparse.Namespace, *, reload: bool) -> Iterator[fl
 
 def ours(folder: Path, args: argparse.Namespace) -> Iterator[float]:
     from app.client_app import app
-    from app.job import run_job
+    from app.server.job import run_job
     from fedbouquet.testing import LocalGrid
 
     os.environ["BOUQUET_HOME"] = str(folder / "home")

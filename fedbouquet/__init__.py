@@ -1,8 +1,8 @@
 """The public face: what plug-ins, notebooks and other people's ServerApps import."""
 
-from app.federation import Federation, open_federation
 from app.plugins.method import Method
 from app.registry import Registry, registry
+from app.server.federation import Federation, open_federation
 from app.settings import Settings, parse_run_config
 from clients.objectives import AroundObjective, CrossEntropy, FedProx, Objective
 from clients.trainers import Around, ClientRound, Outcome, Trainer

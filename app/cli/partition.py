@@ -36,9 +36,9 @@ def show_partition(
     ConfigurationError, DataError
         If a setting or the data will not do.
     """
-    from app.planning import data_spec
     from app.registry import registry
     from app.report.plots.labels.distribution import plot_label_distribution
+    from app.server.planning import data_spec
     from clients.data import load_federation, partition_table
 
     settings = parse_run_config(merge(files, words), registry())

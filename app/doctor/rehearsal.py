@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.doctor.connection import MOST_SECONDS_APART
 from app.doctor.finding import Finding
-from app.federation import Federation
+from app.server.federation import Federation
 from models.files import write_json
 
 FILE = "rehearsal.json"

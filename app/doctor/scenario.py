@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from app.doctor.finding import Finding
 from app.node import greet
-from app.planning import data_spec, find_bases
+from app.server.planning import data_spec, find_bases
 from app.settings import Settings
 from clients.data import load_federation
 from models.errors import BouquetError

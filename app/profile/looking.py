@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from app.planning import data_spec, find_bases
 from app.profile.advice import Profile
 from app.profile.measures import Floats, concept_conflict, feature_skew, label_skew, size_skew
+from app.server.planning import data_spec, find_bases
 from app.settings import Settings
 from clients.data import load_federation, partition_table
 from clients.data.drift import NO_DRIFT

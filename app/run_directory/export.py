@@ -12,9 +12,9 @@ from logging import WARNING
 import numpy as np
 from flwr.supercore import log
 
-from app.federation import Federation
 from app.report.model_card import model_card
 from app.run_directory.directory import ARTIFACTS, RunDirectory
+from app.server.federation import Federation
 from app.settings import Settings
 from models.bases.variants import Variant
 from models.checkpoint import companions

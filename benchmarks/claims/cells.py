@@ -156,12 +156,12 @@ def run_cell(cell: Cell, folder: Path, paths: Mapping[str, str]) -> Result:
 def run_rounds(config: Mapping[str, Scalar], nodes: int) -> None:
     """Run what a run-config asks for in this process, without report and export."""
     from app.client_app import app
-    from app.federation import open_federation
     from app.registry import registry
     from app.run_directory import Results, RunDirectory
     from app.run_directory.checkpoint import Checkpoints
+    from app.server.federation import open_federation
+    from app.server.training import train_rounds
     from app.settings import parse_run_config
-    from app.training import train_rounds
     from fedbouquet.testing import LocalGrid
 
     settings = parse_run_config(config, registry()).named(datetime.now())

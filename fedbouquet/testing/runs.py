@@ -12,7 +12,7 @@ from flwr.app import Message
 
 from app import packs
 from app.client_app import app
-from app.job import run_job
+from app.server.job import run_job
 from fedbouquet.testing.grid import LocalGrid
 
 Config = Mapping[str, str | int | float | bool]

@@ -16,9 +16,9 @@ from local_runs import Config, Killed, kill_at, rounds, run, small
 from safetensors.numpy import load_file
 
 from app.client_app import app
-from app.clock import make_exchange
-from app.federation import open_federation
 from app.registry import registry
+from app.server.clock import make_exchange
+from app.server.federation import open_federation
 from app.settings import parse_run_config
 from fedbouquet.testing import LocalGrid
 from models.records import from_stock, to_stock

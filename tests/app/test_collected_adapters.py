@@ -12,9 +12,9 @@ from local_runs import Config, run, small
 from safetensors.numpy import load_file
 
 from app import packs
-from app.planning import data_spec
 from app.registry import registry
 from app.run_directory.export import folder_name
+from app.server.planning import data_spec
 from app.settings import parse_run_config
 from clients.data import load_federation
 from clients.holdings import prepare

@@ -9,10 +9,10 @@ import pytest
 from local_runs import Config, Killed, kill_at, rounds, run, small
 
 from app.client_app import app
-from app.job import run_job
 from app.report.plots.curves import learning_figure
 from app.report.reading import read_run
 from app.report.wording import data_in_words
+from app.server.job import run_job
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError
 

@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, Message
 from safetensors.numpy import load_file
 
 from app.client_app import app
-from app.job import run_job
+from app.server.job import run_job
 from fedbouquet.testing import LocalGrid
 from models.errors import BouquetError, DataError, ParticipationError, RunDirectoryError
 

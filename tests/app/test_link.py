@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from flwr.superlink.grid import HttpGrid
 
-from app.link import connected
+from app.server.link import connected
 from models.errors import LinkError
 
 

@@ -13,7 +13,7 @@ from local_runs import Config, Killed, kill_at, rounds, run, small
 
 from app import packs
 from app.client_app import app
-from app.job import run_job
+from app.server.job import run_job
 from clients.data import load_server_test
 from clients.data.spec import DataSpec
 from clients.holdings import prepare

@@ -228,7 +228,13 @@ def known_here(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A package with a method, installed for server and clients of this process."""
     packages.add("nova", GOOD)
     made = packages.registry()
-    for module in ("app.registry", "app.federation", "app.job", "app.planning", "app.cli.methods"):
+    for module in (
+        "app.registry",
+        "app.server.federation",
+        "app.server.job",
+        "app.server.planning",
+        "app.cli.methods",
+    ):
         monkeypatch.setattr(f"{module}.registry", lambda: made)
     monkeypatch.setattr("app.plugins.packages.entry_points", lambda: packages.points)
     with patch.dict(OBJECTIVES), patch.dict(TRAINERS):

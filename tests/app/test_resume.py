@@ -12,12 +12,12 @@ import pytest
 from flwr.app import Message
 from flwr.supercore.exit import exit_handler
 
-import app.job
 import app.run_directory.checkpoint
+import app.server.job
 from app.client_app import app as client_app
-from app.federation import Federation
-from app.job import run_job
 from app.run_directory import Results
+from app.server.federation import Federation
+from app.server.job import run_job
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError, RunDirectoryError
 from models.randomness import derive_generator
@@ -37,7 +37,7 @@ _HOOKS: Mapping[str, tuple[tuple[object, str], ...]] = {
         (app.run_directory.checkpoint, "write_text"),
         (Results, "add"),
         (Results, "clients"),
-        (app.job, "export_adapter"),
+        (app.server.job, "export_adapter"),
     ),
     "evaluate": ((Federation, "evaluate"),),
 }

@@ -9,7 +9,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message
 
 from app.client_app import app
-from app.job import run_job
+from app.server.job import run_job
 from fedbouquet.testing import LocalGrid
 
 Config = dict[str, str | int | float | bool]

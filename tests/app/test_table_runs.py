@@ -15,7 +15,7 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from app.client_app import app
-from app.job import run_job
+from app.server.job import run_job
 from fedbouquet.fairlora import accept_groups
 from fedbouquet.table import TableEncoding
 from fedbouquet.testing import LocalGrid

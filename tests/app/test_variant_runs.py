@@ -18,8 +18,8 @@ from sklearn.datasets import load_digits
 from transformers import ViTConfig, ViTForImageClassification
 
 from app.client_app import app
-from app.job import run_job
 from app.node import get_ready
+from app.server.job import run_job
 from fedbouquet.testing import LocalGrid
 from models.errors import ConfigurationError, ModelError
 

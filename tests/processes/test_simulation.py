@@ -17,8 +17,8 @@ from hospitals import metrics_of
 from safetensors.numpy import load_file
 
 from app.client_app import app
-from app.job import run_job
 from app.places import PACKAGES
+from app.server.job import run_job
 from fedbouquet.testing import LocalGrid
 
 _SETTINGS: dict[str, str | int | float | bool] = {

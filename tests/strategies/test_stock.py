@@ -20,8 +20,8 @@ from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping a
 from flwr.serverapp.strategy import FedAvg as FlowerFedAvg
 
 from app.client_app import app
-from app.federation import open_federation
 from app.registry import registry
+from app.server.federation import open_federation
 from app.settings import parse_run_config
 from fedbouquet.testing import LocalGrid
 from models.records import from_stock, to_stock

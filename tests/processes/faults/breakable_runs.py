@@ -17,7 +17,7 @@ from flwr.clientapp import ClientApp
 from hospitals import Sites, metrics_of
 
 from app.client_app import app
-from app.job import run_job
+from app.server.job import run_job
 from fedbouquet.testing import LocalGrid
 from models.messages import PackHeader, is_pack
 

@@ -13,15 +13,15 @@ from flwr.supercore.exit import add_exit_handler
 from rich.console import Console
 
 from app.doctor.rehearsal import write_rehearsal
-from app.federation import Federation, open_federation
-from app.link import connected
 from app.registry import BASELINES, registry
 from app.run_directory import Results, RunDirectory
 from app.run_directory.checkpoint import Checkpoints
 from app.run_directory.export import export_adapter, export_artifacts
-from app.samples import write_samples
+from app.server.federation import Federation, open_federation
+from app.server.link import connected
+from app.server.samples import write_samples
+from app.server.training import train_rounds
 from app.settings import Settings, parse_run_config
-from app.training import train_rounds
 from models.errors import BouquetError, ConfigurationError
 from models.records import wire_bytes
 from strategies.base import Strategy

@@ -12,7 +12,7 @@ from models.files import write_json
 from strategies.base import Strategy
 
 if TYPE_CHECKING:
-    from app.federation import Federation
+    from app.server.federation import Federation
     from clients.data import Examples
     from clients.language.preparation import LanguagePreparation
     from clients.language.writing import Prompt

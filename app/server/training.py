@@ -9,11 +9,11 @@ from logging import INFO, WARNING
 
 from flwr.supercore import log
 
-from app.clock import make_exchange
-from app.federation import Federation
 from app.run_directory import Results, RunDirectory
 from app.run_directory.checkpoint import Checkpoints
 from app.run_directory.export import export_collected
+from app.server.clock import make_exchange
+from app.server.federation import Federation
 from app.settings import Settings
 from clients.data import drift_slots
 from models.errors import one_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.federation import Federation
+from app.server.federation import Federation
 from app.settings import Settings
 from strategies.base import Strategy
 from strategies.clock.population import make_population

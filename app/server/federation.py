@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from flwr.serverapp import Grid
 
-from app.headless import head_alone, needs_model
 from app.places import code_hash
-from app.planning import NO_BASE, Base, build, data_spec, find_bases, make_plan
 from app.registry import registry
-from app.samples import Sampling, sampling
+from app.server.headless import head_alone, needs_model
+from app.server.planning import NO_BASE, Base, build, data_spec, find_bases, make_plan
+from app.server.samples import Sampling, sampling
 from app.settings import Settings
 from app.settings.groups import check_groups, with_groups
 from app.settings.ranks import assigned_ranks
@@ -60,7 +60,7 @@ class Federation:
     base : Base
         The run's own; clients may have others (`Client.variant`).
     model : AdaptedModel or None
-        The server's copy; None where the run needs none (`app.headless`).
+        The server's copy; None where the run needs none (`app.server.headless`).
     initial : NamedArrays
         The first adapter, or a head alone in its place.
     test : Prepared or None
