@@ -139,6 +139,7 @@ def _base_of(run: Path) -> str:
     return fingerprint(run / "base")
 
 
+@pytest.mark.slow
 def test_a_node_with_another_base_is_refused_by_name_and_the_run_goes_on(
     host: FlowerHost, lab: Lab, sites: Sites, tmp_path: Path
 ) -> None:

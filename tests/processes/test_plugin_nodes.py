@@ -41,6 +41,7 @@ def settings(vit_folder: Path, tmp_path: Path) -> dict[str, object]:
     return {**_TRAINING, "out-dir": str(tmp_path), "model": str(vit_folder)}
 
 
+@pytest.mark.slow
 def test_it_is_simulated(
     host: FlowerHost, installed: str, settings: dict[str, object], tmp_path: Path
 ) -> None:
@@ -50,6 +51,7 @@ def test_it_is_simulated(
     assert metrics_of(tmp_path / "simulated")[-1]["clients_answered"] == 2
 
 
+@pytest.mark.slow
 def test_a_node_without_it_is_refused_by_name_and_the_other_trains(
     host: FlowerHost, sites: Sites, installed: str, settings: dict[str, object], tmp_path: Path
 ) -> None:

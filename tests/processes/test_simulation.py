@@ -125,6 +125,7 @@ def test_a_simulation_finds_what_one_process_computes(
     assert any(np.abs(other[key] - expected[key]).max() > 1e-3 for key in expected)
 
 
+@pytest.mark.slow
 def test_another_checkout_under_the_same_superlink_runs_its_own_clients(
     simulator: FlowerHost, main_run: Path, out: Path, tmp_path: Path
 ) -> None:
