@@ -21,7 +21,9 @@ A client that was not there when clusters were made is sent w, trains as the oth
 joins the cluster whose mean update is nearest; this update counts nowhere. Until then it uses w.
 ``recluster-every`` repeats the clustering round, so that clients that change are followed; clusters
 keep their numbers by largest overlap. Its updates are kept (float32) until the tree is there,
-unless ``cluster-start='global'``; with ``sketch`` their vectors are short.
+unless ``cluster-start='global'``; with ``sketch`` their vectors are short. With
+``feature='prototypes'`` clients do not train in that round, but answer with class means, and
+clusters begin with the common model.
 """
 
 from __future__ import annotations
@@ -48,17 +50,22 @@ from strategies.aggregation.clusters.trees import (
     without_singletons,
 )
 from strategies.clusters.by_cluster import ByCluster, Measured
+from strategies.clusters.class_means import ClassMeans, filled
 from strategies.clusters.clustered import Clustered
 from strategies.clusters.drawing import Drawing, worth_drawing
-from strategies.clusters.features import FeatureOptions, Features
+from strategies.clusters.features import Features, SketchOptions
 from strategies.rounds.context import Instruction, RoundContext, Update
 
 Float64 = npt.NDArray[np.float64]
 
 
-class AdaptiveClustersOptions(FeatureOptions):
+class AdaptiveClustersOptions(SketchOptions):
     """Options of `AdaptiveClusters`."""
 
+    feature: Annotated[
+        Literal["adapter", "product", "head", "prototypes"],
+        Field(description="what is compared: of an update, or class prototypes without training"),
+    ] = "adapter"
     warm_up_rounds: Annotated[int, Field(ge=0, description="rounds of one model for all")] = 3
     cluster_epochs: Annotated[
         int, Field(ge=1, description="epochs before updates are compared")
@@ -106,6 +113,9 @@ class AdaptiveClusters(Clustered):
         self._clustered = 0  # the round of the last clustering
         self._means = np.zeros((0, 0))  # of the clusters' vectors, in order of their numbers
         self._features: Features | None = None
+        self._class_means: ClassMeans | None = None
+        if self.options.feature == "prototypes":
+            self._class_means = ClassMeans(arrays.schema)
         self._drawing: Drawing | None = None
 
     # ---- phases --------------------------------------------------------------------------
@@ -157,6 +167,8 @@ class AdaptiveClusters(Clustered):
         if self._warming_up(context):
             return self.inner.instruct(client, context)
         if self._clustering(context) or client not in self._assignment:
+            if self._class_means is not None:
+                return self._class_means.asked(self.arrays)
             epochs = {"local-epochs": self.options.cluster_epochs, "local-steps": 0}
             return self.inner.instruct(client, context).also(epochs)
         return super().instruct(client, context)
@@ -165,15 +177,21 @@ class AdaptiveClusters(Clustered):
         """Open what the phase needs."""
         if self._warming_up(context):
             return self.inner.begin(context)
-        if self._features is None:
-            self._features = Features(self.options, self.arrays.schema, context.seed)
+        vector = self._compared(context)
         if self._clustering(context):
-            return Measured(self._vector, keep=self.options.cluster_start == "mean")
-        return Arrivals(self, self._vector, context)
+            trained = self._class_means is None
+            return Measured(vector, keep=trained and self.options.cluster_start == "mean")
+        return Arrivals(self, vector, context)
 
-    def _vector(self, update: Update) -> Float64:
-        assert self._features is not None
-        return self._features.of(update.arrays, self.arrays)
+    def _compared(self, context: RoundContext) -> Callable[[Update], Float64]:
+        if self._class_means is not None:
+            return self._class_means.of
+        if self._features is None:
+            self._features = Features(
+                self.options.feature, self.options.sketch, self.arrays.schema, context.seed
+            )
+        features = self._features
+        return lambda update: features.of(update.arrays, self.arrays)
 
     def conclude(self, aggregation: Any, context: RoundContext) -> None:
         """Aggregate for all, make clusters, or aggregate by cluster and place who came."""
@@ -201,7 +219,7 @@ class AdaptiveClusters(Clustered):
         vectors = measured.in_order(context)
         if not vectors:
             return
-        clients, rows = list(vectors), np.stack(list(vectors.values()))
+        clients, rows = list(vectors), filled(np.stack(list(vectors.values())))
         tree, options = ward_tree(rows), self.options
         groups, height = best_cut(tree, rows, options.silhouette)
         if options.threshold or options.normalised_threshold:

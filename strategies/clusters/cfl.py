@@ -141,7 +141,9 @@ class CFL(Clustered):
 
     def _compared(self, context: RoundContext) -> Features:
         if self._features is None:
-            self._features = Features(self.options, self.arrays.schema, context.seed)
+            self._features = Features(
+                self.options.feature, self.options.sketch, self.arrays.schema, context.seed
+            )
         return self._features
 
     # ---- a round -------------------------------------------------------------------------

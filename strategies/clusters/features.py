@@ -28,16 +28,21 @@ Float64 = npt.NDArray[np.float64]
 _PRODUCT_SKETCH = 1024
 
 
-class FeatureOptions(base.Options):
+class SketchOptions(base.Options):
+    """How long the vectors are that are compared."""
+
+    sketch: Annotated[
+        int,
+        Field(ge=0, description="numbers kept of an update; 0 = all (of products: 1,024)"),
+    ] = 0
+
+
+class FeatureOptions(SketchOptions):
     """Options of methods that compare updates."""
 
     feature: Annotated[
         Literal["adapter", "product", "head"], Field(description="what of an update is compared")
     ] = "adapter"
-    sketch: Annotated[
-        int,
-        Field(ge=0, description="numbers kept of it; 0 = all (of products: 1,024)"),
-    ] = 0
 
 
 class Features:
@@ -45,7 +50,9 @@ class Features:
 
     Parameters
     ----------
-    options : FeatureOptions
+    feature : {'adapter', 'product', 'head'}
+    sketch : int
+        Numbers kept; 0 = all.
     schema : Schema
         Of the model.
     seed : int
@@ -57,8 +64,8 @@ class Features:
         The adapter has no head, or no products.
     """
 
-    def __init__(self, options: FeatureOptions, schema: Schema, seed: int) -> None:
-        self._kind = options.feature
+    def __init__(self, feature: str, sketch: int, schema: Schema, seed: int) -> None:
+        self._kind = feature
         self._schema = schema
         self._part = schema
         self._fold: Fold | None = None
@@ -66,7 +73,7 @@ class Features:
             require_products(schema)
             self._product = ProductFold(
                 Layout.of(schema),
-                options.sketch or _PRODUCT_SKETCH,
+                sketch or _PRODUCT_SKETCH,
                 lambda layer: derive_generator(seed, "clusters", "sketch", layer),
             )
             return
@@ -77,9 +84,9 @@ class Features:
                 "feature = 'head': this adapter has no head that is trained; "
                 "take feature = 'adapter'"
             )
-        if 0 < options.sketch < self._part.size:
+        if 0 < sketch < self._part.size:
             generator = derive_generator(seed, "clusters", "sketch")
-            self._fold = Fold(self._part.size, options.sketch, generator)
+            self._fold = Fold(self._part.size, sketch, generator)
 
     def of(self, update: NamedArrays, start: NamedArrays) -> Float64:
         """Return the vector of an update.

@@ -37,8 +37,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from models.errors import BouquetError
-from models.schema import ArraySpec, NamedArrays, Schema, Vector
+from models.schema import NamedArrays, Vector
 from models.stacked import beside, stack
 from models.time.slots import ONE_SLOT, Slots
 from strategies import base
@@ -49,6 +48,7 @@ from strategies.aggregation.clusters.learners import (
     match_clusters,
 )
 from strategies.aggregation.clusters.prototypes import choose_clusters, nearest_centre
+from strategies.clusters.class_means import ASKED, class_means_schema, classes_of
 from strategies.clusters.mixture import MeanOfLearners, Prototypes
 from strategies.rounds.context import Instruction, RoundContext, Update
 
@@ -90,7 +90,7 @@ class FedDAA(base.Strategy):
         """Start with fresh learners beside the first, which is the common start."""
         super().initialise(arrays)
         self._first = arrays
-        self._classes = _classes(arrays.schema)
+        self._classes = classes_of(arrays.schema)
         self._learners: dict[int, NamedArrays] = {}
         self._next = self._slot = 0
         self._masses: dict[str, Vector] = {}
@@ -162,8 +162,7 @@ class FedDAA(base.Strategy):
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Ask for prototypes when a slot begins; else send all learners."""
         if self._opens_slot(context):
-            config = {"trainer": "feddaa", "trainer.phase": "prototypes"}
-            return Instruction(self.reference, config, _prototype_schema(self._classes))
+            return Instruction(self.reference, dict(ASKED), class_means_schema(self._classes))
         told: dict[str, str | bool] = {"trainer.keep-old": self._keeps.get(client, False)}
         if client in self._starts and client not in self._masses:
             place = list(self._learners).index(self._starts[client])
@@ -280,21 +279,3 @@ class FedDAA(base.Strategy):
 
 def _written(shares: Vector) -> str:
     return ",".join(repr(float(share)) for share in shares)
-
-
-def _classes(schema: Schema) -> int:
-    """Return the number of classes: what the schema says, or the head's rows."""
-    said = schema.facts.get("labels")
-    rows = [spec.shape[0] for spec in schema.arrays if schema.in_head(spec.key) and spec.shape]
-    if not isinstance(said, int) and not rows:
-        raise BouquetError(
-            "feddaa needs the number of classes, and the adapter's schema has neither the fact "
-            "'labels' nor a head; take a task with labels"
-        )
-    return said if isinstance(said, int) else rows[-1]
-
-
-def _prototype_schema(classes: int) -> Schema:
-    shapes = dict.fromkeys(("new", "old"), (classes, classes))
-    marks = {f"{name}-present": (classes,) for name in ("new", "old")}
-    return Schema(tuple(ArraySpec(k, s) for k, s in sorted({**shapes, **marks}.items())))

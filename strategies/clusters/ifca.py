@@ -179,7 +179,9 @@ class IFCA(Restarting):
             self._dealt = dealt(clients, count, context.seed, *purpose)
             return Choices(self, context)
         if self._features is None:
-            self._features = Features(self.options, self.arrays.schema, context.seed)
+            self._features = Features(
+                self.options.feature, self.options.sketch, self.arrays.schema, context.seed
+            )
         compare = self._features
         return Measured(lambda update: compare.of(update.arrays, self.arrays), keep=True)
 

@@ -98,8 +98,8 @@ def without_singletons(
 
 
 def nearest_mean(point: Float64, means: Float64) -> int:
-    """Return the row of `means` that is nearest to a point."""
-    return int(np.argmin(np.square(means - point).sum(axis=1)))
+    """Return the row of `means` that is nearest to a point, by the numbers that are not NaN."""
+    return int(np.argmin(np.nansum(np.square(means - point), axis=1)))
 
 
 def best_cut(tree: Float64, features: Float64, least: float) -> tuple[Groups, float]:

@@ -18,9 +18,12 @@ from concept_clients import (
 )
 
 from app.registry import registry
+from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.clusters.adaptive_clusters import AdaptiveClusters
+from strategies.clusters.class_means import class_means_schema, filled
 from strategies.lora.flexlora import FlexLoRA
+from strategies.rounds.context import Update
 
 CONCEPTS = {f"c-{i}": i % 3 for i in range(12)}
 
@@ -93,6 +96,46 @@ def test_concepts_are_found_in_every_feature(feature: str, sketch: int) -> None:
     for number in (1, 2):
         play(strategy, CONCEPTS, context(number))
     assert same_partition(strategy.assignment, CONCEPTS)
+
+
+def prototypes_of(concept: int, lacks: int | None, client: str) -> NamedArrays:
+    """Class means as a client of a concept answers; a class may be missing."""
+    schema = class_means_schema(3)
+    means = np.roll(np.eye(3), concept, axis=1) + 0.01 * int(client[2:])
+    present = np.array([c != lacks for c in range(3)])
+    means[~present] = 0
+    arrays = {"new": means, "new-present": present, "old": means, "old-present": present}
+    numbers = np.concatenate([np.ravel(arrays[spec.key]) for spec in schema.arrays])
+    return NamedArrays(schema, numbers.astype(np.float32))
+
+
+def test_prototypes_group_clients_without_training_also_where_classes_are_missing() -> None:
+    strategy = started(warm_up_rounds=0, feature="prototypes")
+    where = context(1, away=("c-11",))
+    told = strategy.instruct("c-0", where)
+    assert (told.config["trainer"], told.config["trainer.phase"]) == ("feddaa", "prototypes")
+    assert told.reply == class_means_schema(3)
+    np.testing.assert_array_equal(told.arrays.vector, strategy.arrays.vector)
+    part = strategy.begin(where)
+    for client in strategy.sample(where):
+        lacks = {"c-0": 2, "c-4": 0}.get(client)
+        part.add(Update(client, prototypes_of(CONCEPTS[client], lacks, client), 10, {}, 1))
+    strategy.conclude(part, where)
+    assert same_partition(strategy.assignment, {c: CONCEPTS[c] for c in strategy.assignment})
+    assert len(strategy.assignment) == 11
+    np.testing.assert_array_equal(strategy.model_for("c-0").vector, strategy.arrays.vector)
+    # Who comes later is asked for prototypes too, and lacks a class.
+    later = context(2)
+    part = strategy.begin(later)
+    part.add(Update("c-11", prototypes_of(CONCEPTS["c-11"], 1, "c-11"), 10, {}, 2))
+    strategy.conclude(part, later)
+    assert strategy.assignment["c-11"] == strategy.assignment["c-2"]
+
+
+def test_what_nobody_knows_is_zero_and_what_one_lacks_is_the_mean_of_the_others() -> None:
+    rows = np.array([[1.0, np.nan, np.nan], [3.0, 4.0, np.nan], [np.nan, 6.0, np.nan]])
+    expected = np.array([[1.0, 5.0, 0.0], [3.0, 4.0, 0.0], [2.0, 6.0, 0.0]])
+    np.testing.assert_array_equal(filled(rows), expected)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from models.schema import NamedArrays
 from strategies.base import Strategy
 from strategies.clusters.by_cluster import ByCluster
 from strategies.clusters.clustered import Clustered
-from strategies.clusters.features import FeatureOptions, Features
+from strategies.clusters.features import Features
 from strategies.fedavg import FedAvg
 from strategies.rounds.context import RoundContext, Update
 from strategies.stale.fedstale import FedStale
@@ -193,7 +193,7 @@ def test_clusters_are_outermost(names: tuple[str, str]) -> None:
 def test_features_are_the_update_or_its_head(kind: str) -> None:
     start = first_model()
     new = start.replace(start.vector + np.arange(SCHEMA.size))
-    features = Features(FeatureOptions(feature=kind), SCHEMA, 0)  # type: ignore[arg-type]
+    features = Features(kind, 0, SCHEMA, 0)
     expected = np.arange(SCHEMA.size, dtype=np.float64)
     if kind == "head":
         expected = expected[SCHEMA.slices["classifier.weight"][0]]
@@ -202,7 +202,7 @@ def test_features_are_the_update_or_its_head(kind: str) -> None:
 
 def test_features_of_products_begin_at_zero_and_are_linear_in_the_product() -> None:
     start = first_model()
-    features = Features(FeatureOptions(feature="product", sketch=25), SCHEMA, 0)
+    features = Features("product", 25, SCHEMA, 0)
     np.testing.assert_array_equal(features.of(start, start), np.zeros(25))
     once, twice = (
         start.overlaid({"a.lora_B.weight": np.full((5, 2), value)}) for value in (1.0, 2.0)
@@ -216,7 +216,7 @@ def test_an_update_of_lower_rank_or_of_a_part_is_compared_with_what_was_sent() -
 
     start = first_model()
     for kind in ("adapter", "product", "head"):
-        features = Features(FeatureOptions(feature=kind), SCHEMA, 0)  # type: ignore[arg-type]
+        features = Features(kind, 0, SCHEMA, 0)
         sent = resized(start, with_rank(SCHEMA, 1, "proportional"))
         np.testing.assert_allclose(features.of(sent, start), 0.0, atol=1e-6)
         part = start.only(with_roles(SCHEMA, ("B", "rest")))
@@ -231,7 +231,7 @@ def test_a_head_must_be_there() -> None:
 
     schema = Schema(SCHEMA.arrays, {**SCHEMA.facts, "head": ""})
     with pytest.raises(BouquetError, match="no head that is trained"):
-        Features(FeatureOptions(feature="head"), schema, 0)
+        Features("head", 0, schema, 0)
 
 
 def test_fedavg_alone_has_no_clusters() -> None:

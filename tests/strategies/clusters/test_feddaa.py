@@ -247,5 +247,5 @@ def test_hostile_masses_cannot_turn_a_mean() -> None:
 
 def test_classes_come_from_the_schema_or_the_head() -> None:
     bare = NamedArrays.of({"x.weight": np.zeros((2, 2), np.float32)})
-    with pytest.raises(BouquetError, match="needs the number of classes"):
+    with pytest.raises(BouquetError, match="need the number of classes"):
         FedDAA().initialise(bare)
