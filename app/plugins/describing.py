@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from app.registry import Registry
+from app.settings.declared import allowed_values
 from strategies.base import Wrapper
 
 
@@ -20,11 +21,14 @@ class OptionCard:
     name : str
         As written in ``strategy-args``, or ``objective-args`` of a method without a server half.
     default : str, int, float, bool or None
+    allowed : str
+        Type and range in words.
     help : str
     """
 
     name: str
     default: str | int | float | bool | None
+    allowed: str
     help: str
 
 
@@ -81,7 +85,7 @@ def describe_method(registry: Registry, name: str) -> MethodCard:
         wraps=half is not None and half.wraps,
         travels=half.travels if half is not None else "",
         needs=_needs(registry, name),
-        options=_options([half.Options] if half is not None else objectives),
+        options=describe_options([half.Options] if half is not None else objectives),
         objectives=tuple(method.objectives),
     )
 
@@ -100,9 +104,15 @@ def _needs(registry: Registry, name: str) -> tuple[str, ...]:
     return tuple(needs)
 
 
-def _options(models: Sequence[type[BaseModel]]) -> tuple[OptionCard, ...]:
+def describe_options(models: Sequence[type[BaseModel]]) -> tuple[OptionCard, ...]:
+    """Return the fields of pydantic models as options, in kebab-case."""
     return tuple(
-        OptionCard(field.alias or name.replace("_", "-"), field.default, field.description or "")
+        OptionCard(
+            field.alias or name.replace("_", "-"),
+            field.default,
+            allowed_values(field.annotation, field.metadata),
+            field.description or "",
+        )
         for model in models
         for name, field in model.model_fields.items()
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import types
+import typing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal, cast, get_args, get_origin
+from typing import cast, get_args, get_origin
 
 import annotated_types
 import tomli_w
@@ -13,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from app.settings.settings import LARGEST, FlatValue, Settings, kebab
 
-_KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
+_KINDS: dict[object, str] = {bool: "true or false", int: "an integer", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -58,24 +62,52 @@ def config_block() -> str:
     return f"[tool.flwr.app.config]\n{tomli_w.dumps(default_config())}"
 
 
+def allowed_values(annotation: object, limits: Iterable[object] = ()) -> str:
+    """Say in words what a pydantic field of numbers, texts or choices allows.
+
+    Parameters
+    ----------
+    annotation : type
+        As in ``FieldInfo.annotation``.
+    limits : iterable
+        As in ``FieldInfo.metadata``.
+    """
+    arguments = get_args(annotation)
+    match get_origin(annotation):
+        case typing.Literal if len(arguments) == 1:
+            return str(arguments[0])
+        case typing.Literal:
+            return f"one of {', '.join(map(str, arguments))}"
+        case typing.Union | types.UnionType:
+            kinds = [kind for kind in arguments if kind is not types.NoneType]
+            return "; or ".join(allowed_values(kind, limits) for kind in kinds)
+        case typing.Annotated:
+            kind, *fields = arguments
+            own = [one for field in fields for one in getattr(field, "metadata", (field,))]
+            return allowed_values(kind, [*limits, *own])
+        case builtins.tuple:
+            return "a list of texts"
+    kind = "a finite number" if annotation is float else _KINDS.get(annotation, "a text")
+    return ", ".join([kind, *_bounds(limits)])
+
+
 def _setting_key(name: str, field: FieldInfo) -> SettingKey:
     default = cast("FlatValue", field.default)
     kind = _KINDS.get(type(default), "a text")
-    return SettingKey(name, default, kind, _allowed(kind, field), field.description or "")
+    # Lists and folders are read from texts: what the run-config holds is the default's type.
+    chosen = get_origin(field.annotation) is typing.Literal
+    allowed = allowed_values(field.annotation if chosen else type(default), field.metadata)
+    return SettingKey(name, default, kind, allowed, field.description or "")
 
 
-def _allowed(kind: str, field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return f"one of {', '.join(get_args(field.annotation))}"
-    limits = []
-    for limit in field.metadata:
+def _bounds(limits: Iterable[object]) -> Iterator[str]:
+    for limit in limits:
         match limit:
             case annotated_types.Ge(ge=bound):
-                limits.append(f"at least {bound}")
+                yield f"at least {bound}"
             case annotated_types.Gt(gt=bound):
-                limits.append(f"above {bound}")
+                yield f"above {bound}"
             case annotated_types.Le(le=bound) if bound != LARGEST:
-                limits.append(f"at most {bound}")
+                yield f"at most {bound}"
             case annotated_types.Lt(lt=bound):
-                limits.append(f"below {bound}")
-    return ", ".join([kind if kind != "a number" else "a finite number", *limits])
+                yield f"below {bound}"

@@ -50,7 +50,7 @@ class Argument:
             "boolean": isinstance(value, bool),
         }[self.kind]
         if not fits:
-            return f"allowed: {self._allowed()}"
+            return f"allowed: {self.allowed}"
         if isinstance(value, str):
             unknown = self.choices and value not in self.choices
             return nearest(value, self.choices) if unknown else None
@@ -60,9 +60,11 @@ class Argument:
             or (self.maximum is not None and value > self.maximum)
             or (self.above is not None and value <= self.above)
         )
-        return f"allowed: {self._allowed()}" if outside else None
+        return f"allowed: {self.allowed}" if outside else None
 
-    def _allowed(self) -> str:
+    @property
+    def allowed(self) -> str:
+        """What a value may be, in words."""
         if self.choices:
             return " or ".join(f"'{choice}'" for choice in self.choices)
         words = {
