@@ -267,7 +267,9 @@ def test_methods_names_the_package_and_what_is_broken(known_here: Packages) -> N
     (card,) = found["methods"]
     assert card["package"] == "plugin-nova 1.2"
     assert card["objectives"] == ["nova-loss"]
-    assert {"name": "rho", "default": 0.0, "help": "momentum"} in card["options"]
+    allowed = "a finite number, at least 0, below 1"
+    rho = {"name": "rho", "default": 0.0, "allowed": allowed, "help": "momentum"}
+    assert rho in card["options"]
     known_here.add("absent", "import no_such_module")
     registry = known_here.registry()
     with patch("app.cli.methods.registry", lambda: registry):
