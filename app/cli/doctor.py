@@ -22,6 +22,7 @@ from app.doctor.finding import Finding
 from app.doctor.installation import check_commands, check_folder, check_ports, check_versions
 from app.registry import registry
 from app.settings import Settings, parse_run_config
+from app.trackers.names import check_installed
 from models.errors import ConfigurationError
 from models.files import state_folder
 
@@ -53,12 +54,21 @@ def examine(
     else:
         found += check_folder("out-dir", settings.out_dir)
         found += check_folder("state-dir", state_folder(settings.state_dir))
+        found += _trackers(settings) if on is None else ()
         found += _scenario(settings, node, on, root)
     if as_json:
         console.print_json(json.dumps([asdict(one) for one in found]))
     else:
         _show(found, console)
     return int(any(one.level == "problem" for one in found))
+
+
+def _trackers(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_installed(settings.trackers)
+    except ConfigurationError as error:
+        for line in error.errors:
+            yield Finding("problem", "trackers", line, "install it, or leave it out of trackers")
 
 
 def _scenario(

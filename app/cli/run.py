@@ -14,6 +14,7 @@ from app.cli.launch import INTERRUPTED, FlowerProcess, Outcome, is_final, judge
 from app.cli.merging import differing, find_app_root, merge
 from app.cli.run_files import RunFiles
 from app.settings import Settings, declared_keys, parse_run_config
+from app.trackers.names import check_installed
 from models.errors import RunDirectoryError
 
 _POLL_SECONDS = 0.2
@@ -39,6 +40,8 @@ def run_federation(
     root = find_app_root()
     merged = merge(files, words, root)
     settings = _validated(merged)
+    if superlink is None:  # else the server is another machine, which looks for itself
+        check_installed(settings.trackers)
     _refuse_overwrite(settings)
     _announce(settings, console)
     config = differing(merged) | {

@@ -12,6 +12,7 @@ from app.compare.contestants import LOCAL, Contestant
 from app.registry import registry
 from app.run_directory.directory import MAY_CHANGE
 from app.settings import Settings, parse_run_config
+from app.trackers.names import check_installed
 from models.errors import ConfigurationError
 
 # What a run is called and where it lies changes nothing of what it computes.
@@ -91,6 +92,7 @@ def plan_cells(
     # Baselines would train once a method what is trained once a seed here.
     common = {**base, "baselines": "", "out-dir": str(folder)}
     first = parse_run_config(common, registry())
+    check_installed(first.trackers)
     alone = [] if any(c.settings == LOCAL.settings for c in contestants) else [LOCAL]
     cells: list[Cell] = []
     errors: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from rich import box
@@ -25,6 +26,13 @@ def summary_table(run_dir: Path) -> Table:
         The folder is no run directory, or one of its files cannot be understood.
     """
     return _table(read_run(run_dir))
+
+
+def summary_text(run_dir: Path) -> str:
+    """Return the table as plain text."""
+    out = io.StringIO()
+    Console(file=out, width=120, color_system=None).print(summary_table(run_dir))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def print_summary(run_dir: Path, console: Console) -> None:

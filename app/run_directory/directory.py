@@ -46,6 +46,7 @@ MAY_CHANGE = frozenset(
         "round-timeout",
         "state-dir",
         "threads",
+        "trackers",
     }
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from logging import INFO, WARNING
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from app.server.link import connected
 from app.server.samples import write_samples
 from app.server.training import train_rounds
 from app.settings import Settings, parse_run_config
+from app.trackers.names import check_installed
+from app.trackers.tracker import Ending, TrackedRun
+from app.trackers.tracking import Tracking
 from models.errors import BouquetError, ConfigurationError
 from models.records import wire_bytes
 from strategies.base import Strategy
@@ -45,15 +49,18 @@ def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
     directory = RunDirectory(settings.run_dir)
     with directory.opened(settings):
         log(INFO, "Run directory: %s", directory.path)
+        tracking = Tracking(settings.trackers, _tracked(settings, directory))
         # Off the main thread, where simulation runs us, Flower's exit handlers are the way.
-        add_exit_handler(directory.stopped, run_before_force_exit=True)
+        add_exit_handler(partial(_stopped, directory, tracking), run_before_force_exit=True)
         try:
             for broken in registry().broken:
                 log(WARNING, "%s", broken)
+            check_installed(settings.trackers)
             with connected(grid):
-                _run(grid, settings, directory)
+                _run(grid, settings, directory, tracking)
         except BaseException as error:
             directory.failed(error)
+            tracking.end(Ending("failed"))
             if isinstance(error, BouquetError):
                 log(INFO, "Run failed: %s", error)
             raise
@@ -61,7 +68,18 @@ def run_job(grid: Grid, run_config: Mapping[str, object]) -> Path:
     return directory.path
 
 
-def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
+def _stopped(directory: RunDirectory, tracking: Tracking) -> None:
+    directory.stopped()
+    tracking.end(Ending("stopped"))
+
+
+def _tracked(settings: Settings, directory: RunDirectory) -> TrackedRun:
+    tags = {"method": settings.strategy, "data": settings.dataset}
+    folder = directory.path
+    return TrackedRun(folder, directory.uid, folder.name, settings.to_flat(), tags)
+
+
+def _run(grid: Grid, settings: Settings, directory: RunDirectory, tracking: Tracking) -> None:
     federation = open_federation(grid, settings)
     directory.write_labels(federation.plan.labels, federation.roster, federation.own_data)
     if "global" in settings.baselines:
@@ -88,7 +106,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     )
     _write_drift(federation, settings, directory)
     results = Results(directory.path)
-    last = train_rounds(federation, settings, strategy, results, directory, checkpoints)
+    last = train_rounds(federation, settings, strategy, results, directory, checkpoints, tracking)
     export_adapter(directory, federation, settings, strategy, last)
     export_artifacts(directory, strategy)
     write_samples(directory, federation, strategy)
@@ -99,13 +117,21 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory) -> None:
     _write_drift(federation, settings, directory)  # with those who came later
     from app.report import write_report
     from app.report.gain_columns import add_gains
-    from app.report.summary import print_summary
+    from app.report.summary import print_summary, summary_text
 
     add_gains(directory.path, settings.baselines)
     directory.status("finished", 0, "")  # report and table tell how the run ended
     report = write_report(directory.path)
     print_summary(directory.path, Console(width=120))
     log(INFO, "Report: %s", report)
+    adapter = directory.path / "adapter"
+    tracking.end(
+        Ending(
+            "finished",
+            table=summary_text(directory.path),
+            adapter=str(adapter) if adapter.exists() else "",
+        )
+    )
 
 
 def _write_drift(federation: Federation, settings: Settings, directory: RunDirectory) -> None:

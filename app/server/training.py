@@ -15,6 +15,7 @@ from app.run_directory.export import export_collected
 from app.server.clock import make_exchange
 from app.server.federation import Federation
 from app.settings import Settings
+from app.trackers.tracking import Tracking
 from clients.data import drift_slots
 from models.errors import one_line
 from strategies.base import Strategy
@@ -36,6 +37,7 @@ def train_rounds(
     results: Results,
     directory: RunDirectory,
     checkpoints: Checkpoints | None = None,
+    tracking: Tracking | None = None,
 ) -> RoundRecord:
     """Run all rounds that are left.
 
@@ -50,6 +52,8 @@ def train_rounds(
         Where the progress goes.
     checkpoints : Checkpoints, optional
         Written as the settings say; with ``resume`` the newest is continued.
+    tracking : Tracking, optional
+        Told each round after its checkpoint, so that it knows no more than a resumed run does.
 
     Returns
     -------
@@ -102,6 +106,8 @@ def train_rounds(
         log(INFO, "continuing after round %d", found.round)
     elif settings.resume and checkpoints is not None:
         log(INFO, "no checkpoint yet: starting from the beginning")
+    if tracking is not None:
+        tracking.start(results.lines)
     first, began, told = last.round, time.monotonic(), set[str]()
     # By checkpoint, the oldest round whose personal state somebody under way still reads.
     bases: dict[int, int] = {}
@@ -122,6 +128,8 @@ def train_rounds(
             kept = [base for saved, base in bases.items() if saved >= checkpoints.oldest]
             oldest = min(checkpoints.oldest, *kept)
             federation.grid.begin_run(uid, oldest, strategy.changes)
+        if tracking is not None:
+            tracking.round(results.lines[-1])
         elapsed = time.monotonic() - began
         log(INFO, "%s", round_line(last, settings.num_server_rounds, elapsed, first))
     if settings.collect_personal and checkpoints is not None:

@@ -10,6 +10,7 @@ from app.settings.ranks import rank_errors
 from app.settings.settings import Settings
 from app.settings.tasks import task_findings
 from app.settings.values import variant_errors
+from app.trackers.names import TRACKERS
 from clients.data.drift import NO_DRIFT, validate_drift
 from clients.model_args import model_arg_errors
 from clients.plan import optimizer_arg_errors
@@ -280,6 +281,11 @@ def _data(settings: Settings) -> list[Finding]:
         (("baselines",), f"no baseline '{name}'; {nearest(name, BASELINES)}")
         for name in settings.baselines
         if name not in BASELINES
+    )
+    findings.extend(
+        (("trackers",), f"no tracker '{name}'; {nearest(name, TRACKERS)}")
+        for name in settings.trackers
+        if name not in TRACKERS
     )
     if settings.resume and not settings.run_name:
         findings.append(

@@ -177,6 +177,7 @@ class Settings(BaseModel):
         "10%", "Public share of the train split (10%), or the absolute path of public data."
     )
     baselines: Names = _key("", "Runs to compare with: local, global, or both.")
+    trackers: Names = _key("", "Who else is told the numbers: tensorboard, mlflow, wandb.")
 
     @field_validator("partition_seed")
     @classmethod

@@ -1,0 +1,1 @@
+"""Trackers on request: what ``metrics.jsonl`` says of each round, told to other programs."""
