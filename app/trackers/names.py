@@ -20,7 +20,7 @@ def check_installed(names: Iterable[str]) -> None:
         With a line for each, and what installs it.
     """
     missing = [
-        f"trackers: '{name}' needs the package {name}, which is not installed on this machine; "
+        f"tracker '{name}' needs the package {name}, which is not installed on this machine; "
         f'pip install "fedbouquet[{name}]", or leave it out of trackers'
         for name in names
         if not _installed(name)
