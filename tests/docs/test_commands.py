@@ -8,43 +8,19 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from spoken import Checker, WrongError
-from typer.testing import CliRunner
 from written import PAGES, ROOT, blocks, inline_code, name_of, simple_commands
 
-import app.registry
-from app.cli import main
-from app.plugins.packages import GROUP
-from app.registry import BUILT_IN, Registry
+from app.registry import Registry
 from app.settings import parse_run_config
 from models.errors import BouquetError
 
 _PROGRAM = re.compile(r"(bouquet|flwr run|pip|pytest|python) ")
 OURS = {"app", "clients", "fedbouquet", "models", "strategies"}
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=name_of)
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Ours, with the two packages that pages tell to install."""
-    mine = tmp_path_factory.mktemp("mine") / "my-method"
-    done = CliRunner().invoke(main, ["new-method", "my-method", "--out", str(mine)])
-    assert done.exit_code == 0, done.output
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(mine)
-        patch.syspath_prepend(ROOT / "examples" / "plugin")
-        points = [
-            EntryPoint("my-method", "bouquet_my_method:METHOD", GROUP),
-            EntryPoint("fednova", "bouquet_fednova:METHOD", GROUP),
-        ]
-        known = Registry(BUILT_IN, points)
-        assert known.broken == []
-        patch.setattr(app.registry, "registry", lambda: known)
-        yield known
 
 
 def errors(checker: Checker, commands: Iterator[list[str]], page: Path) -> list[str]:
