@@ -25,6 +25,7 @@ from strategies.asynchronous.fedasync import FedAsync
 from strategies.asynchronous.fedbuff import FedBuff
 from strategies.asynchronous.fedcompass import FedCompass
 from strategies.asynchronous.fedfix import FedFix
+from strategies.asynchronous.gradient_inversion import GradientInversion
 from strategies.base import Strategy, Wrapper
 from strategies.clusters.adaptive_clusters import AdaptiveClusters
 from strategies.clusters.cfl import CFL
@@ -90,6 +91,11 @@ BUILT_IN = (
     Method("afa", AFA, _YANG),
     Method("afa-cs", AFACS, _YANG),
     Method("async-fedstale", AsyncFedStale, "ours, after https://arxiv.org/abs/2405.04171"),
+    Method(
+        "gradient-inversion",
+        GradientInversion,
+        "Wang and Gao, 2023, https://arxiv.org/abs/2309.13536",
+    ),
     Method("fedit", FedIT, "Zhang et al., ICASSP 2024, https://arxiv.org/abs/2305.05644"),
     Method("ffa-lora", FFALoRA, "Sun et al., ICLR 2024, https://arxiv.org/abs/2403.12313"),
     Method("rolora", RoLoRA, "Chen et al., NeurIPS 2025, https://arxiv.org/abs/2502.01755"),

@@ -139,6 +139,17 @@ class ImagePreparation(Preparation):
         processor = json.loads(file.read_text()) if file.is_file() else {}
         return cls(processor, int(config.get("num_channels", 3)), config.get("image_size", 224))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an input."""
+        return self.channels, self.height, self.width
+
+    @property
+    def bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What black and white are in an input, each of shape (channels, 1, 1)."""
+        low, step = self._shift[0].numpy(), self._scale[0].numpy()
+        return low, low + 255 * step
+
     def decode(self, images: Sequence[Any]) -> npt.NDArray[np.uint8]:
         """Return images as bytes, shape (n, channels, height, width)."""
         mode = "L" if self.channels == 1 else "RGB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from strategies.hooks import Aggregation
 from strategies.plan import Plan
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.state import Options, State
+
+if TYPE_CHECKING:
+    from models.inversion.training import ClientTraining
 
 
 class Strategy(FlowerInterface):
@@ -51,6 +54,8 @@ class Strategy(FlowerInterface):
         Clients may have base models of their own: nothing of them is averaged but what all share.
     needs_labels : bool
         It works on classes, or on a head for them; texts that are continued have neither.
+    needs_client_training : bool
+        It computes clients' training on the server, which it is lent.
     closing : str
         What closes its rounds where the settings do not say (`strategies.rounds.closing`).
     needs_fresh : str
@@ -77,6 +82,7 @@ class Strategy(FlowerInterface):
     mixes_ranks: ClassVar[bool] = False
     mixes_models: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
+    needs_client_training: ClassVar[bool] = False
     closing: ClassVar[str] = "all"
     needs_fresh: ClassVar[str] = ""
     reads_start: ClassVar[bool] = False
@@ -197,6 +203,9 @@ class Strategy(FlowerInterface):
         return False
 
     # ---- the hooks -----------------------------------------------------------------------
+
+    def lend(self, training: ClientTraining) -> None:
+        """Take the clients' training; called before `initialise` where `needs_client_training`."""
 
     def initialise(self, arrays: NamedArrays) -> None:
         """Take the first model; called once, before round 1 or before `restore`."""

@@ -19,6 +19,7 @@ from app.run_directory import Results, RunDirectory
 from app.run_directory.checkpoint import Checkpoints
 from app.run_directory.export import export_adapter, export_artifacts
 from app.server.federation import Federation, open_federation
+from app.server.lending import lend_training
 from app.server.link import connected
 from app.server.samples import write_samples
 from app.server.training import train_rounds
@@ -93,6 +94,7 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory, tracking: Trac
         federation.roster,
     )
     _check_features(settings, strategy)
+    lend_training(federation, settings, strategy)
     if settings.rehearsal:
         write_rehearsal(directory.path, federation)
         directory.status("finished", 0, "a rehearsal: nothing was trained")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedbouquet.testing.jumps import lent
 from models.payloads.masked import is_masked, masked, numbers_schema
 from models.schema import NamedArrays, Schema, Vector
 from strategies.base import Strategy
@@ -56,7 +57,7 @@ def update(client: int, seed: int = 0, weight: int | None = None) -> Update:
 
 def started(make: Maker, folder: Path | None = None) -> Strategy:
     """Return the strategy with its first model; what it keeps on disk goes into the folder."""
-    strategy = make()
+    strategy = lent(make(), SCHEMA)
     if folder is not None:
         strategy.keep_in(folder)
     strategy.initialise(update(99).arrays)

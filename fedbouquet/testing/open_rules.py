@@ -9,7 +9,8 @@ from unittest import SkipTest
 import numpy as np
 
 from fedbouquet.testing.clocked import ClockedExchange
-from fedbouquet.testing.federation import Maker, models, round_context, update
+from fedbouquet.testing.federation import SCHEMA, Maker, models, round_context, update
+from fedbouquet.testing.jumps import lent
 from models.schema import Vector
 from strategies.base import State, Strategy
 from strategies.rounds.closing import make_closing
@@ -57,7 +58,7 @@ def _opened(make: Maker, folder: Path, closing: str) -> tuple[RoundLoop, Strateg
     strategy.initialise(update(99).arrays)
     if not set(strategy.sample(round_context())) <= set(round_context().available):
         raise SkipTest("a method that asks a client that no node has")
-    strategy = make()
+    strategy = lent(make(), SCHEMA)
     strategy.keep_in(folder)
     rule = make_closing(closing, strategy, {"size": 2} if closing == "buffer" else {})
     options = LoopOptions(_ROUNDS, evaluate_every=0)
