@@ -103,6 +103,28 @@ app.client_app.pack_results = lying
 METHOD = Method("fedavg-lying", FedAvg, "none")
 """
 
+SECONDS = "BOUQUET_TEST_SECONDS"
+
+TARDY = f"""
+import os
+import time
+
+import app.client_app
+from fedbouquet import FedAvg, Method
+
+real = app.client_app.pack_results
+
+
+def tardy(results, wire, server_round):
+    if any(result.arrays is not None for result in results):  # a training
+        time.sleep(float(os.environ.get("{SECONDS}", "0")))
+    return real(results, wire, server_round)
+
+
+app.client_app.pack_results = tardy
+METHOD = Method("fedavg-tardy", FedAvg, "none")
+"""
+
 
 @contextmanager
 def installed(host: FlowerHost, name: str, method: str, source: str) -> Iterator[None]:
