@@ -159,6 +159,7 @@ def test_a_misspelt_key_stops_with_2_and_names_the_nearest(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_folder_without_the_label_column_fails_by_client_and_column(
     simulator: FlowerHost, main_run: Path, tmp_path: Path
 ) -> None:
