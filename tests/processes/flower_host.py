@@ -105,13 +105,20 @@ class FlowerHost:
         )
 
     def flwr_run(
-        self, settings: Mapping[str, object], *, app: Path = ROOT, on: str | None = None
+        self,
+        settings: Mapping[str, object],
+        *,
+        app: Path = ROOT,
+        on: str | None = None,
+        timeout: float = 240.0,
     ) -> subprocess.CompletedProcess[str]:
         """``flwr run APP [NAME] -c FILE --stream``, from the app's own folder."""
         file = self.folder / "run.toml"
         file.write_text(tomli_w.dumps(settings))
         where = [on] if on else []
-        return self.run(["flwr", "run", app, *where, "-c", file, "--stream"], cwd=app)
+        return self.run(
+            ["flwr", "run", app, *where, "-c", file, "--stream"], cwd=app, timeout=timeout
+        )
 
     def start(
         self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None
