@@ -96,6 +96,7 @@ def test_peft_finds_the_stated_accuracy_in_a_fresh_process(main_run: Path) -> No
     assert float(done.stdout.split()[-1]) == pytest.approx(stated, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_bits_and_exit_code_0(
     simulator: FlowerHost, main_run: Path, out: Path
 ) -> None:
