@@ -44,7 +44,7 @@ METHODS: Mapping[str, Run] = {
     "FedAsync": Run("fedasync", 1000, 100, {"strategy-args": "alpha=0.6"}),
     "FedBuff": Run("fedbuff", 100, 10, {"closing-args": "size=10"}),
     "FedFix": Run("fedfix", 30, 3, {"closing-args": "seconds=0.5"}),
-    "FedCompass": Run("fedcompass", 260, 10, {"strategy-args": "q-min=2, q-max=8"}),
+    "FedCompass": Run("fedcompass", 400, 40, {"strategy-args": "q-min=2, q-max=8"}),
     "async-FedStale": Run("async-fedstale", 100, 10, {"closing-args": "size=10"}),
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from local_runs import Config, Killed, kill_at, rounds, run, small
+from quick_and_slow import one_quick
 from safetensors.numpy import load_file
 
 from app.report.reading import read_run
@@ -165,7 +166,7 @@ def test_ifca_around_other_client_halves(base: Config, options: str, inside: str
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("at", [3, 6])
+@pytest.mark.parametrize("at", one_quick([6, 3]))
 def test_a_run_killed_and_resumed_ends_in_the_same_bits(
     wholes: Callable[[str], Path], base: Config, name: str, at: int
 ) -> None:

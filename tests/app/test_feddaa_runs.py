@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 from local_runs import Config, Killed, Tamper, kill_at, rounds, run, small
+from quick_and_slow import one_quick
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -53,7 +54,7 @@ def test_a_slot_begins_with_prototypes_and_goes_on_with_training(base: Config) -
     assert all(np.isfinite(line["client_loss_mean"]) for line in lines)
 
 
-@pytest.mark.parametrize("answers", [4, 6])
+@pytest.mark.parametrize("answers", one_quick([6, 4]))
 def test_a_run_resumed_across_a_change_of_slot_is_the_same(base: Config, answers: int) -> None:
     """Killed among the prototypes, and in the round after them."""
     one = {**base, "num-clients": 4, "drift-args": "every=1, slots=2", "num-server-rounds": 3}

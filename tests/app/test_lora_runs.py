@@ -10,6 +10,7 @@ import pytest
 import torch
 from flwr.app import Message
 from local_runs import Config, Killed, kill_at, rounds, run, small
+from quick_and_slow import one_quick
 
 from app import packs
 from app.client_app import app
@@ -103,7 +104,7 @@ def test_a_client_that_missed_rounds_is_brought_up_to_date(base: Config, method:
     assert second[-1]["accuracy"] == first[-1]["accuracy"]
 
 
-@pytest.mark.parametrize("method", ["flora", "fedex-lora", "hetlora", "rolora"])
+@pytest.mark.parametrize("method", one_quick(["flora", "fedex-lora", "hetlora", "rolora"]))
 def test_a_run_killed_and_resumed_ends_in_the_same_bits(base: Config, method: str) -> None:
     config = base | {"strategy": method, "rank-args": "ranks=[2, 8]" if method in MIXED else ""}
     whole = run(config)

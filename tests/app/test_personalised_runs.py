@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from local_runs import Config, Losing, rounds, run, small
+from quick_and_slow import one_quick
 
 from app.client_app import app
 from fedbouquet.testing import RUN_CHECKS, LocalGrid, RunCheck, outcome
@@ -31,7 +32,7 @@ def base(tmp_path: Path, vit_folder: Path) -> Config:
 
 
 @pytest.mark.parametrize("check", RUN_CHECKS.values(), ids=RUN_CHECKS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", one_quick(METHODS))
 def test_contract_of_whole_runs(method: str, check: RunCheck, tmp_path: Path) -> None:
     config: Config = {"strategy": method, "personalise-epochs": 1}
     if method == "fedrep":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from flwr.app import Message
 from local_runs import Config, Killed, kill_at, rounds, run, small
+from quick_and_slow import one_quick
 from safetensors.numpy import load_file
 
 from app.client_app import app
@@ -46,13 +47,15 @@ def adapter(folder: Path) -> bytes:
 
 @pytest.mark.parametrize(
     ("strategy", "args"),
-    [
-        ("fedstale", "beta=0.6"),
-        ("fedstale", "beta='auto', memory-dtype='float16'"),
-        ("fedopt > fedvarp > fedavg", "fedopt.optimizer='sgd'"),
-        ("mifa", ""),
-        ("fedper > fedau", "fedau.cutoff=3"),
-    ],
+    one_quick(
+        [
+            ("fedstale", "beta=0.6"),
+            ("fedstale", "beta='auto', memory-dtype='float16'"),
+            ("fedopt > fedvarp > fedavg", "fedopt.optimizer='sgd'"),
+            ("mifa", ""),
+            ("fedper > fedau", "fedau.cutoff=3"),
+        ]
+    ),
 )
 def test_a_run_killed_and_resumed_ends_in_the_same_bits(
     base: Config, strategy: str, args: str

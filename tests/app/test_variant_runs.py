@@ -13,6 +13,7 @@ import torch
 from flwr.app import Message
 from local_runs import Config, Killed, kill_at, rounds, run, small
 from PIL import Image
+from quick_and_slow import one_quick
 from safetensors.numpy import load
 from sklearn.datasets import load_digits
 from transformers import ViTConfig, ViTForImageClassification
@@ -145,7 +146,7 @@ def widths(tmp_path: Path, vit_folder: Path, base: Config) -> Config:
     return base | {"model-args": given, "local-steps": 2}
 
 
-@pytest.mark.parametrize("strategy", METHODS)
+@pytest.mark.parametrize("strategy", one_quick(METHODS))
 def test_a_run_killed_and_resumed_ends_in_the_same_bits(widths: Config, strategy: str) -> None:
     widths |= {"strategy": strategy}
     if strategy == "fedsa":
