@@ -96,6 +96,7 @@ def simulation(
     return out / "simulated"
 
 
+@pytest.mark.slow
 def test_nodes_find_the_adapter_of_a_simulation(
     host: FlowerHost, lab: Lab, simulation: Path, sites: Sites, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_the_same_settings_give_the_same_bits_and_exit_code_0(
     assert (out / "again" / _ADAPTER).read_bytes() == (main_run / _ADAPTER).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_simulation_finds_what_one_process_computes(
     main_run: Path, out: Path, bouquet_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
