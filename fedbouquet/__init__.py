@@ -11,8 +11,12 @@ from models.errors import BouquetError
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.mean import WeightedMean
 from strategies.base import Aggregation, Options, State, Strategy, Wrapper
+from strategies.clock.population import make_population
+from strategies.clock.scenario import Scenario
+from strategies.clock.virtual_grid import VirtualGrid
 from strategies.fedavg import FedAvg, FedAvgOptions
 from strategies.fedopt import FedOpt
+from strategies.participation import make_participation
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.loop import RoundLoop
 from strategies.rounds.options import LoopOptions
@@ -44,14 +48,18 @@ __all__ = [
     "Registry",
     "RoundContext",
     "RoundLoop",
+    "Scenario",
     "Schema",
     "Settings",
     "State",
     "Strategy",
     "Trainer",
     "Update",
+    "VirtualGrid",
     "WeightedMean",
     "Wrapper",
+    "make_participation",
+    "make_population",
     "open_federation",
     "parse_run_config",
     "registry",

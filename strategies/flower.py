@@ -17,11 +17,12 @@ from flwr.serverapp.strategy import Result
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 from flwr.supercore import log
 
+from models.errors import ConfigurationError
 from models.records import from_stock, to_stock
 from models.schema import NamedArrays
 from strategies.aggregation.lora.product import Delta
 from strategies.hooks import Aggregation
-from strategies.rounds.closing import make_closing
+from strategies.rounds.closing import closing_errors, make_closing
 from strategies.rounds.context import Instruction, RoundContext, Update
 from strategies.rounds.loop import RoundLoop
 from strategies.rounds.options import LoopOptions
@@ -132,8 +133,14 @@ class FlowerInterface(FlowerStrategy):
         evaluate_fn : callable, optional
             ``(round, arrays) -> MetricRecord``, before the first round and after each.
         **kwargs
-            ``clients_per_round``, ``seed`` and ``should_stop(round, result)``; what newer
-            versions of Flower may pass beyond that is ignored.
+            ``clients_per_round``, ``seed``, ``closing`` and ``closing_args`` (what closes a round,
+            and a mapping of its options), ``should_stop(round, result)``; what newer versions of
+            Flower may pass beyond that is ignored.
+
+        Raises
+        ------
+        ConfigurationError
+            A closing rule that is not known, has wrong options or is not for this method.
         """
         result = Result()
         if isinstance(grid, ClientNodes):
@@ -142,10 +149,13 @@ class FlowerInterface(FlowerStrategy):
         else:
             exchange = StockExchange(grid)
             start = from_stock(initial_arrays)
-        closing = make_closing(self.own_closing, self)
+        rule = str(kwargs.get("closing") or self.own_closing)
+        closing = make_closing(rule, self, kwargs.get("closing_args") or {})
         if closing is not None and not isinstance(exchange, OpenExchange):
-            log(WARNING, "\t> rounds wait for everybody: '%s' needs a ClientGrid", self.own_closing)
+            log(WARNING, "\t> rounds wait for everybody: '%s' needs a ClientGrid", rule)
             closing = None
+        elif errors := closing_errors(rule, self):
+            raise ConfigurationError(f"closing: under '{rule}', {line}" for line in errors)
         should_stop = kwargs.get("should_stop")
 
         def evaluate(server_round: int, arrays: NamedArrays) -> dict[str, float]:
@@ -167,6 +177,7 @@ class FlowerInterface(FlowerStrategy):
                 evaluate_config=dict(evaluate_config or {}),
             ),
             evaluate_server=evaluate if evaluate_fn else None,
+            participation=grid.presence if isinstance(grid, ClientNodes) else None,
             closing=closing,
         )
         self.summary()

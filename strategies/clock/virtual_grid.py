@@ -9,14 +9,14 @@ Evaluations cost no virtual time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from models.errors import BouquetError
 from models.messages import COLLECT
 from strategies.clock.flights import Flight, Flights
 from strategies.clock.scenario import Scenario
 from strategies.participation import ByClock
-from strategies.transport.client_nodes import ClientNodes
+from strategies.transport.client_nodes import ClientNodes, client_node_id
 from strategies.transport.exchange import (
     ANSWERED,
     RELEASED,
@@ -30,6 +30,7 @@ from strategies.transport.exchange import (
 from strategies.transport.roster import Roster
 from strategies.transport.screening import Asked
 
+_WAITING = 3
 _REAL_TIMEOUT = 86_400.0
 """Seconds for which the trainings themselves are waited for: a virtual timeout says nothing."""
 
@@ -59,6 +60,7 @@ class VirtualGrid(ClientNodes):
         self._now = 0.0
         self._flights = Flights()
         self._ended: list[Training] = []
+        self._looks = 0
         self.presence: ByClock = scenario.presence(self.now)
 
     @property
@@ -78,6 +80,21 @@ class VirtualGrid(ClientNodes):
         """Set the clock of a run that is resumed, before anything is sent."""
         self._now = seconds
 
+    def get_node_ids(self) -> Iterable[int]:
+        """Return who is there now, as node ids, in roster order.
+
+        Flower's strategies look twice, to count and to sample, and then again until there are
+        enough: who looks a third time without having asked anybody waits, and the clock goes on to
+        the next second at which others may be there.
+        """
+        self.refresh()
+        self._looks += 1
+        if self._looks >= _WAITING:
+            self._now = self._next_change()
+        clients = [self.roster[client] for client in self.roster.reachable]
+        there = self.presence.available(0, clients)
+        return [client_node_id(client.id) for client in clients if client.id in there]
+
     # ---- all who are asked are waited for ------------------------------------------------
 
     def exchange(
@@ -94,6 +111,7 @@ class VirtualGrid(ClientNodes):
         Training sets the clock to the last answer, or to the timeout if one is missing then;
         with nobody to ask, to the next second at which somebody may be there.
         """
+        self._looks = 0
         free = action == "evaluate" or (clients and COLLECT in build(clients[0]).config)
         if free:
             yield from self._inner.exchange(
@@ -101,7 +119,7 @@ class VirtualGrid(ClientNodes):
             )
             return
         begin = self._now
-        last = begin if clients else self._sooner(math.inf)
+        last = begin if clients else self._next_change()
         ends: dict[str, float] = {}
         gone: set[str] = set()
         for client in filter(self.roster.is_reachable, clients):
@@ -171,11 +189,13 @@ class VirtualGrid(ClientNodes):
     def next(self, until: float) -> Sequence[Arrival]:
         """Go to the next answers, at most to a second of the clock; see `OpenExchange.next`.
 
-        With nobody under way the clock stops where other clients may be there.
+        Before the next answer the clock stops where other clients may be there.
         """
         second = self._flights.next_end
-        if second is None or second > until:
-            self._now = max(self._now, until if second is not None else self._sooner(until))
+        stop = min(until, self.presence.next_change(self._now))
+        if second is None or second > stop:
+            if math.isfinite(stop):
+                self._now = max(self._now, stop)
             return ()
         due = self._flights.due()
         if any(flight.item is None for flight in due):
@@ -229,7 +249,7 @@ class VirtualGrid(ClientNodes):
         outcome = item.code if isinstance(item, Rejection) else ANSWERED
         self._ended.append(Training(item.client, base_round, sent, arrived, outcome))
 
-    def _sooner(self, until: float) -> float:
-        """Return the next second at which others may be there, at most `until`."""
-        change = min(until, self.presence.next_change(self._now))
+    def _next_change(self) -> float:
+        """Return the next second at which others may be there; now, if there is none."""
+        change = self.presence.next_change(self._now)
         return change if math.isfinite(change) else self._now

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
+from models.errors import ConfigurationError, one_line
 from strategies.participation.base import CommonOptions, Model
-from strategies.participation.trace import TraceFile, read_table
+from strategies.participation.trace import Strangers, TraceFile, read_table
 from strategies.transport.roster import Client
 
 COLUMNS = ("client", "second", "event")
 _EVENTS = {"on": True, "off": False}
+_MOST_SHOWN = 20
 
 
 class EventOptions(CommonOptions):
@@ -48,7 +50,9 @@ class Events(Model):
 
     def __init__(self, options: EventOptions, seed: int) -> None:
         super().__init__(options, seed)
-        self._changes = read_events(Path(options.file))
+        file = Path(options.file)
+        self._changes = read_events(file)
+        self._strangers = Strangers(file, self._changes)
         self._all = sorted({second for changes in self._changes.values() for second in changes})
 
     def is_there(self, server_round: int, client: Client) -> bool:
@@ -58,6 +62,11 @@ class Events(Model):
 
     def availability(self, client: Client) -> None:
         """Return None: a past of finite length has no long run."""
+
+    def available(self, server_round: int, clients: Sequence[Client]) -> frozenset[str]:
+        """Return the ids of those who are there when the round begins."""
+        self._strangers.tell(clients)
+        return super().available(server_round, clients)
 
     def stays(self, first: int, last: int, client: Client) -> bool:
         """Say whether a client is there in all rounds from `first` to `last`."""
@@ -89,11 +98,19 @@ def read_events(file: Path) -> Mapping[str, tuple[int, ...]]:
     Raises
     ------
     ConfigurationError
-        If the file cannot be read; one line for each wrong line, with its number.
+        If the file cannot be read; one line for each wrong line, with its number, or for a client
+        that comes and goes at one second.
     """
     told: dict[str, dict[int, bool]] = {}
+    errors: list[str] = []
     for client, (second, there) in read_table(file, COLUMNS, _read_row):
-        told.setdefault(client, {})[second] = there
+        if told.setdefault(client, {}).setdefault(second, there) != there:
+            errors.append(
+                f"participation trace '{file}': '{one_line(client, 80)}' comes and goes at second "
+                f"{second}; give the two events seconds of their own"
+            )
+    if errors:
+        raise ConfigurationError(errors[:_MOST_SHOWN])
     changes: dict[str, tuple[int, ...]] = {}
     for client, events in told.items():
         seconds: list[int] = []

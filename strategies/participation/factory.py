@@ -81,7 +81,7 @@ def make_participation(
     Parameters
     ----------
     name : str
-        ``always``, ``bernoulli``, ``markov``, ``cyclic`` or ``trace``.
+        One of `participation_names`.
     options : mapping of str to object
         By kebab-case name, as in ``participation-args``.
     seed : int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
@@ -63,7 +64,9 @@ class Trace(Model):
         super().__init__(options, seed)
         self.file = Path(options.file)
         self.spans = read_trace(self.file)
-        self._told = False
+        ends = [(first, last + 1) for spans in self.spans.values() for first, last in spans]
+        self._changes = sorted({change for both in ends for change in both if change <= _FOR_EVER})
+        self._strangers = Strangers(self.file, self.spans)
 
     def is_there(self, server_round: int, client: Client) -> bool:
         return any(first <= server_round <= last for first, last in self.spans.get(client.id, ()))
@@ -73,19 +76,42 @@ class Trace(Model):
 
     def available(self, server_round: int, clients: Sequence[Client]) -> frozenset[str]:
         """Return the ids of those who are there when the round begins."""
-        if not self._told:
-            self._told = True
-            self._tell_strangers({client.id for client in clients})
+        self._strangers.tell(clients)
         return super().available(server_round, clients)
 
-    def _tell_strangers(self, known: set[str]) -> None:
+    def next_change(self, server_round: int) -> int | None:
+        """Return the next round in which somebody comes or goes; None if that was all."""
+        place = bisect_right(self._changes, server_round)
+        return self._changes[place] if place < len(self._changes) else None
+
+
+class Strangers:
+    """Tells, once, whom a trace names that is not there, and whom it leaves out.
+
+    Parameters
+    ----------
+    file : Path
+    named : collection of str
+        The clients in it.
+    """
+
+    def __init__(self, file: Path, named: Collection[str]) -> None:
+        self._file, self._named = file, frozenset(named)
+        self._told = False
+
+    def tell(self, clients: Sequence[Client]) -> None:
+        """Compare the trace with who can be reached, the first time there is somebody."""
+        known = {client.id for client in clients}
+        if self._told or not known:
+            return
+        self._told = True
         for whose, ids in (
-            ("names %d clients that are not there: %s", self.spans.keys() - known),
-            ("leaves out %d clients, who will never take part: %s", known - self.spans.keys()),
+            ("names %d clients that are not there: %s", self._named - known),
+            ("leaves out %d clients, who will never take part: %s", known - self._named),
         ):
             if ids:
                 shown = ", ".join(sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")
-                _LOG.warning(f"participation trace '%s' {whose}", self.file, len(ids), shown)
+                _LOG.warning(f"participation trace '%s' {whose}", self._file, len(ids), shown)
 
 
 def read_trace(file: Path) -> Mapping[str, Sequence[Span]]:

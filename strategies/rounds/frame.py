@@ -42,6 +42,8 @@ class RoundFrame:
     ----------
     ledger : Ledger
         Accounts of all clients.
+    participation : Participation
+        Who can answer when.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class RoundFrame:
         self.ledger = Ledger()
         self.progress: Progress = progress or (lambda *_: None)
         self.clock = clock
-        self._participation = participation or EVERYBODY
+        self.participation = participation or EVERYBODY
 
     def context(self, server_round: int) -> RoundContext:
         """Return what the strategy sees of a round at its beginning."""
@@ -70,7 +72,7 @@ class RoundFrame:
             roster=self.exchange.roster,
             clients_per_round=self.options.clients_per_round,
             seed=self.options.seed,
-            participation=self._participation,
+            participation=self.participation,
             slots=self.options.slots,
             truth=self.options.truth,
         )

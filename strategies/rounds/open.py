@@ -72,8 +72,8 @@ class OpenRounds:
             failed.update(rejection.client for rejection in (*dropped, *fresh))
             if arrivals or dropped or self._exchange.under_way or isfinite(until):
                 continue
-            if self._exchange.virtual and self._exchange.now() > before:
-                continue  # somebody came, or is to come
+            if self._exchange.virtual and self._exchange.now() > before and self._may_come(failed):
+                continue
             if self._out.waiting:
                 taken = list(self._out.waiting)
                 break
@@ -99,6 +99,15 @@ class OpenRounds:
         """Say whether there may be somebody to ask, without a look at each client."""
         busy = len(self._exchange.under_way) + len(self._out.waiting) + len(failed)
         return busy < len(self._exchange.roster)
+
+    def _may_come(self, failed: Collection[str]) -> bool:
+        """Say whether the scenario may bring somebody, with nobody under way, who can be asked."""
+        roster, chance = self._exchange.roster, self._frame.participation.probability
+        return any(
+            chance(roster[client]) != 0
+            for client in roster.reachable
+            if client not in failed and client not in self._out.waiting
+        )
 
     def _context(self, server_round: int, asking: int, failed: set[str]) -> RoundContext:
         busy = failed.union(self._exchange.under_way, self._out.waiting)

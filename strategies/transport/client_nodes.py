@@ -17,6 +17,7 @@ from flwr.supercore.run import Run
 from models.errors import BouquetError
 from models.records import from_stock, to_stock
 from models.schema import NamedArrays, Schema
+from strategies.participation import Participation
 from strategies.transport.exchange import Action, Rejection, Reply, Request
 from strategies.transport.roster import Roster
 from strategies.transport.screening import Gate
@@ -38,7 +39,14 @@ class ClientNodes(Grid, ABC):
         What clients train.
     gate : Gate
         What every answer passes.
+
+    Attributes
+    ----------
+    presence : Participation or None
+        Who is there when, where a scenario says so.
     """
+
+    presence: Participation | None = None
 
     def __init__(self, below: Grid, schema: Schema, gate: Gate) -> None:
         self._below = below

@@ -107,6 +107,33 @@ def test_events_said_twice_change_nothing(tmp_path: Path) -> None:
     assert [clock.next_change(s) for s in (0.0, 4.0, 9.0)] == [4.0, 9.0, math.inf]
 
 
+def test_coming_and_going_at_one_second_is_refused(tmp_path: Path) -> None:
+    file = events(tmp_path, "client-0,3,on", "client-0,3,on", "client-1,7,off", "client-1,7,on")
+    with pytest.raises(ConfigurationError, match="'client-1' comes and goes at second 7") as error:
+        make_participation("events", {"file": file})
+    assert len(error.value.errors) == 1
+
+
+def test_clients_that_are_not_there_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = events(tmp_path, "client-0,0,on", "clinet-1,0,on")
+    clock = by_clock("events", 0.0, file=file)
+    for _ in range(2):
+        clock.available(1, CLIENTS[:2])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"participation trace '{file}' names 1 clients that are not there: clinet-1",
+        f"participation trace '{file}' leaves out 1 clients, who will never take part: client-1",
+    ]
+
+
+def test_a_trace_says_when_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "trace.csv"
+    file.write_text("client,from,to\nclient-0,2,4\nclient-1,4,\n")
+    clock = by_clock("trace", 0.0, tick=10.0, file=str(file))
+    assert [clock.next_change(s) for s in (0.0, 10.0, 35.0, 40.0)] == [10.0, 30.0, 40.0, math.inf]
+
+
 def test_wrong_events_are_named(tmp_path: Path) -> None:
     file = events(tmp_path, "client-0,-1,on", "client-1,3,came", ",3,on")
     with pytest.raises(ConfigurationError) as error:
