@@ -314,6 +314,16 @@ def test_how_many_each_rule_asks() -> None:
     assert ask("first", standing(0, 0, 13)) == 13  # k = 10 of 13
 
 
+def test_those_who_come_after_the_asking_do_not_change_k() -> None:
+    rule = make_closing("first", FedAvg(), {})
+    assert rule is not None
+    assert rule.ask(standing(0, 0, 13)) == 13
+    assert rule.closes(standing(9, 4, 100)) is None
+    assert rule.closes(standing(10, 3, 100)) == [f"c-{k}" for k in range(10)]
+    assert rule.ask(standing(0, 0, 26)) == 26
+    assert rule.closes(standing(10, 16, 0)) is None
+
+
 def test_options_are_checked_by_name() -> None:
     assert closing_option_errors("all", {"size": 3}) != []
     assert closing_option_errors("buffer", {"size": 0}) != []

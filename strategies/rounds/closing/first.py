@@ -40,19 +40,19 @@ class First(Rule):
     Options: ClassVar[type[ClosingOptions]] = FirstOptions
     options: FirstOptions
     keeps: ClassVar[bool] = False
+    _k: int = 0  # as it was when the round's clients were asked; others may come and go since
 
     def ask(self, standing: Standing) -> int:
         """Return k and the share over, while nobody was asked or all those asked were lost."""
         if standing.under_way or standing.waiting:
             return 0
-        return ceil(round(self._needed(standing) * (1 + self.options.share), 6))
+        self._k = self._needed(standing)
+        return ceil(round(self._k * (1 + self.options.share), 6))
 
     def closes(self, standing: Standing) -> Sequence[str] | None:
         """Return the first k; fewer where nobody else is under way."""
-        came = list(standing.waiting)
-        if len(came) >= self._needed(standing) or (came and not standing.under_way):
-            return came[: self._needed(standing)]
-        return None
+        came, k = list(standing.waiting), self._k or self._needed(standing)
+        return came[:k] if came and (len(came) >= k or not standing.under_way) else None
 
     def _needed(self, standing: Standing) -> int:
         there = len(standing.available) + len(standing.under_way) + len(standing.waiting)
