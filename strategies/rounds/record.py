@@ -116,11 +116,12 @@ class RoundRecord:
     def _times(self) -> dict[str, object]:
         """Return what the clock says, where there is one."""
         said: dict[str, object] = {}
-        if self.virtual_seconds is not None:
+        virtual = self.virtual_seconds is not None
+        if virtual:
             said["virtual_seconds"] = self.virtual_seconds
-        if self.idle_seconds is not None:
-            said["idle_seconds"] = self.idle_seconds
-        if self.staleness:
+        if virtual or self.idle_seconds is not None:
+            said["idle_seconds"] = self.idle_seconds or 0.0
+        if virtual or self.staleness:
             said["staleness"] = {str(rounds): n for rounds, n in self.staleness.items()}
         return said
 

@@ -27,7 +27,8 @@ def interval_weight(tau: float, delta_t: float, p: float) -> float:
     p : float
         The client's importance.
     """
-    return math.ceil(tau / delta_t) * p
+    # A duration of whole intervals may be rounded to just above them: 1.1 / 0.1.
+    return max(1, math.ceil(round(tau / delta_t, 9))) * p
 
 
 def asynchronous_weight(tau: float, rate: float, p: float, c: int = 1) -> float:

@@ -54,6 +54,8 @@ def test_weights_that_keep_the_optimum() -> None:
         0.5,
         0.75,
     ]
+    # Whole intervals in spite of rounding, and never none.
+    assert [interval_weight(tau, 0.1, 1.0) for tau in (1.1, 0.3, 1e-12)] == [11.0, 3.0, 1.0]
     rate = 1 / 1 + 1 / 2 + 1 / 4
     weights = [asynchronous_weight(tau, rate, p) for tau, p in ((1, 0.5), (2, 0.3), (4, 0.2))]
     assert weights == pytest.approx([0.875, 1.05, 1.4])

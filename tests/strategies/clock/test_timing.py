@@ -60,6 +60,8 @@ def test_an_answer_counts_in_the_round_that_takes_it() -> None:
     first = timing.added(RoundRecord(1))
     assert first.trainings == ()
     assert first.idle_seconds is None
+    told = first.to_dict()
+    assert (told["virtual_seconds"], told["staleness"], told["idle_seconds"]) == (2.0, {}, 0.0)
     clock.second = 5.0
     second = timing.added(RoundRecord(2, answered=(A,)))
     assert second.staleness == {1: 1}
