@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from clients.preparation import Batch, Inputs
 from clients.training import Prepared
 from models.adapters import ADAPTERS
 from models.fairness.counts import GROUPS, UNKNOWN
+from models.schema import Fact
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,21 @@ class GroupedInputs(Inputs):
     def batch(self, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
         groups = self._groups[torch.from_numpy(rows)].to(device)
         return {**self._inputs.batch(rows, device), GROUPS: groups}
+
+
+def group_examples(facts: Mapping[str, Fact], data: Prepared) -> list[int]:
+    """Return n_{k,g}: how many of a client's examples are of each group of the adapter.
+
+    Parameters
+    ----------
+    facts : mapping
+        The adapter's, in its schema.
+    data : Prepared
+        The client's training examples.
+    """
+    names = json.loads(str(facts.get("groups", "[]")))
+    # One group is everybody's, whether a client knows its own or not.
+    if len(names) < 2:
+        return [len(data)]
+    found = Counter(data.groups.get(str(facts.get("group-column", "")), ()))
+    return [found[name] for name in names]

@@ -17,6 +17,7 @@ import torch
 
 from clients.bases import Bases
 from clients.evaluation import Evaluated, evaluate
+from clients.grouping import group_examples
 from clients.holdings import Holdings
 from clients.objectives import OBJECTIVES, Objective
 from clients.personal_state import PersonalState
@@ -29,7 +30,7 @@ from models.adapted import AdaptedModel
 from models.adapters import option_errors
 from models.errors import ClientError, nearest
 from models.lora.base_change import BaseChanges
-from models.messages import COLLECT, RunIdentity
+from models.messages import COLLECT, COUNT_GROUPS, RunIdentity
 from models.randomness import derive_generator
 from models.schema import Schema
 
@@ -89,7 +90,11 @@ class Session:
         if task.options.get(COLLECT):
             used = trainer.model_of(self._round(task, before=task.server_round + 1))
             return Outcome(used, {"train_loss": 0.0})
-        outcome = trainer.train(self._round(task, before=task.server_round))
+        work = self._round(task, before=task.server_round)
+        outcome = trainer.train(work)
+        if task.options.get(COUNT_GROUPS):
+            counts = group_examples(work.model.schema.facts, work.part("train"))
+            outcome = replace(outcome, notes={**outcome.notes, "group_examples": counts})
         store = self._store(task)
         if store is not None:
             store.forget_before(task.run.oldest)

@@ -188,8 +188,10 @@ def _groups(content: object) -> Groups:
     columns: dict[str, dict[str, GroupScore]] = {}
     for column, values in content.items() if isinstance(content, dict) else ():
         for value, said in values.items() if isinstance(values, dict) else ():
-            accuracy = decimal(said.get("accuracy")) if isinstance(said, dict) else None
-            if accuracy is not None:
+            if not isinstance(said, dict):
+                continue
+            accuracy = decimal(said.get("accuracy"))
+            if accuracy is not None or said.get("accuracy", "") is None:  # none: too few examples
                 rates = {key: value for key, value in _figures(said).items() if key in _RATES}
                 score = GroupScore(accuracy, whole(said.get("examples")) or 0, rates)
                 columns.setdefault(clean(column), {})[clean(value)] = score

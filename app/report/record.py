@@ -58,9 +58,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class GroupScore:
-    """Accuracy in [0, 1] over the examples of one value of a group column, and its other rates."""
+    """Accuracy in [0, 1] over the examples of one value of a group column, and its other rates.
 
-    accuracy: float
+    Accuracy is None where the examples are too few.
+    """
+
+    accuracy: float | None
     examples: int
     rates: Mapping[str, float] = field(default_factory=dict)
 

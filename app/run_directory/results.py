@@ -107,12 +107,11 @@ class Results:
         """Write ``clients.csv``; `assignment` is the clusters that clients are in."""
         out = io.StringIO()
         table = csv.writer(out)
-        shown = [account.fairness for who, account in ledger.accounts.items() if who[:1] != "@"]
-        fairness = list(dict.fromkeys(figure for figures in shown for figure in figures))
+        known = sorted({*roster.ids, *ledger.accounts}, key=natural_key)
+        names = [name for name in known if not name.startswith("@")]
+        fairness = list(dict.fromkeys(key for name in names for key in ledger.of(name).fairness))
         table.writerow([*CLIENT_COLUMNS, *fairness])
-        for name in sorted({*roster.ids, *ledger.accounts}, key=natural_key):
-            if name.startswith("@"):
-                continue
+        for name in names:
             figures = ledger.of(name).fairness
             own = ["" if (value := figures.get(key)) is None else value for key in fairness]
             table.writerow([*_row(name, roster, ledger), assignment.get(name, ""), *own])

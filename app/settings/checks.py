@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from app.settings.catalogue import MethodCatalogue
 from app.settings.composition import split_method_args
+from app.settings.groups import comparison_errors
 from app.settings.ranks import rank_errors
 from app.settings.settings import Settings
 from app.settings.tasks import task_findings
@@ -149,7 +150,10 @@ def _ranks(settings: Settings) -> list[Finding]:
 
 def _objective(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
     if settings.objective:
-        return _named(
+        unlike: list[Finding] = [
+            (("objective", "group-columns"), line) for line in comparison_errors(settings)
+        ]
+        return unlike + _named(
             "objective",
             settings.objective,
             settings.objective_args,

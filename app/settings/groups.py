@@ -64,3 +64,26 @@ def groups_of(parts: Iterable[Examples]) -> dict[str, set[str]]:
         for column, values in part.group_values().items():
             groups.setdefault(column, set()).update(values)
     return groups
+
+
+def comparison_errors(settings: Settings) -> list[str]:
+    """Say why an objective that compares groups would compare none, or others than the adapter."""
+    if settings.objective != "fairness":
+        return []
+    if not settings.group_columns:
+        return [
+            "'fairness' compares groups, and nothing says which; set group-columns to a column of "
+            "the data"
+        ]
+    column = str(dict(settings.objective_args).get("column") or "")
+    if column and column not in settings.group_columns:
+        known = nearest(column, settings.group_columns)
+        return [f"column = '{column}': {known}; name it in group-columns too"]
+    adapter = ADAPTERS.get(settings.adapter)
+    own = str(dict(settings.adapter_args).get("column") or settings.group_columns[0])
+    if column and adapter is not None and adapter.takes_groups and column != own:
+        return [
+            f"column = '{column}', and the groups of adapter '{settings.adapter}' are of '{own}'; "
+            "a batch carries one: leave it out, or set column in adapter-args too"
+        ]
+    return []

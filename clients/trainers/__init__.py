@@ -6,7 +6,6 @@ from clients.trainers.around import Around
 from clients.trainers.base import ClientRound, Outcome, Trainer
 from clients.trainers.clusters.feddaa import FedDAATrainer
 from clients.trainers.clusters.ifca import IFCATrainer
-from clients.trainers.fairlora import FairLoRATrainer
 from clients.trainers.free_steps import FreeSteps
 from clients.trainers.frozen import Frozen
 from clients.trainers.hetero.fedkd import FedKDTrainer
@@ -29,7 +28,6 @@ TRAINERS: dict[str, type[Trainer]] = {
     "frozen": Frozen,
     "free-steps": FreeSteps,
     "hetlora": HetLoRATrainer,
-    "fairlora": FairLoRATrainer,
     "sparse": Sparse,
     "pfedlora": PFedLoRATrainer,
     "shared-head": SharedHeadTrainer,
@@ -57,7 +55,6 @@ __all__ = [
     "FedKDTrainer",
     "Distil",
     "FedDAATrainer",
-    "FairLoRATrainer",
     "FreeSteps",
     "Frozen",
     "GlobalHead",

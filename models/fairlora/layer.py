@@ -72,8 +72,8 @@ def mixture(groups: Tensor | None, count: int, own: float) -> Tensor:
     Parameters
     ----------
     groups : tensor or None
-        Whole numbers of shape (batch,), -1 for an unknown group; or pi itself, shape
-        (batch, count).
+        Whole numbers of shape (batch,), an unknown group where they name none of the `count`; or pi
+        itself, shape (batch, count).
     count : int
         Number of groups.
     own : float
@@ -87,7 +87,7 @@ def mixture(groups: Tensor | None, count: int, own: float) -> Tensor:
         return torch.ones(len(groups), 1, device=groups.device)
     mine = groups[:, None] == torch.arange(count, device=groups.device)
     known = torch.where(mine, own, (1.0 - own) / (count - 1))
-    return torch.where(groups[:, None] < 0, 1.0 / count, known)
+    return torch.where(mine.any(dim=1, keepdim=True), known, 1.0 / count)
 
 
 class BatchGroups:

@@ -13,7 +13,8 @@ which it is largest. Definitions as in fairlearn; the equity-scaled ones from Lu
 "Harvard Glaucoma Fairness", IEEE TMI 2024, https://arxiv.org/abs/2306.09264, of fractions.
 
 A group with fewer than ten examples on either side of c is too small to say anything: its rates
-are undefined (None), never zero, and it is left out of the differences. So is an unknown group.
+are undefined (None), never zero, and it is left out of the differences; its accuracy is undefined
+with fewer than ten examples. An unknown group is in no comparison.
 """
 
 from __future__ import annotations
@@ -73,14 +74,16 @@ def auc_bound(scores: Histogram) -> float:
 def group_figures(cell: Cell, least: int = LEAST) -> dict[str, float | int | None]:
     """Return one group's own figures: accuracy, and in binary tasks AUC, TPR, FPR and rate.
 
-    Of texts they are the mean loss and the accuracy of tokens.
+    Of texts they are the mean loss and the accuracy of tokens. What a group is too small for is
+    None: its accuracy with fewer than `least` examples, the rest with so few on either side.
     """
+    enough = cell.examples >= max(1, least)
     figures: dict[str, float | int | None] = {
-        "accuracy": cell.correct / cell.examples,
+        "accuracy": cell.correct / cell.examples if enough else None,
         "examples": cell.examples,
     }
     if cell.loss is not None:
-        figures["loss"] = cell.loss / cell.examples
+        figures["loss"] = cell.loss / cell.examples if enough else None
     if cell.classes != 2:
         return figures
     found = rates(cell, 1, least)
@@ -95,7 +98,9 @@ def group_figures(cell: Cell, least: int = LEAST) -> dict[str, float | int | Non
     }
 
 
-def disparities(groups: Groups, least: int = LEAST) -> dict[str, float | str | list[str] | None]:
+def disparities(
+    groups: Groups, least: int = LEAST
+) -> dict[str, float | int | str | list[str] | None]:
     """Compare the groups.
 
     Parameters
@@ -110,7 +115,8 @@ def disparities(groups: Groups, least: int = LEAST) -> dict[str, float | str | l
     -------
     dict
         Each figure, None where fewer than two groups are large enough for it; ``worst_group``, the
-        one of least accuracy, and ``undefined``, the groups that are too small.
+        one of least accuracy, and ``undefined``, the groups that are too small;
+        ``unknown_examples``, how many are in no group.
     """
     known = {values: cell for values, cell in groups.items() if UNKNOWN not in values}
     large = {name(values): cell for values, cell in known.items() if _is_large(cell, least)}
@@ -131,6 +137,7 @@ def disparities(groups: Groups, least: int = LEAST) -> dict[str, float | str | l
         "worst_group": worst,
         "worst_group_accuracy": accuracies[worst] if worst is not None else None,
         "undefined": small,
+        "unknown_examples": sum(c.examples for v, c in groups.items() if UNKNOWN in v),
     }
 
 

@@ -9,14 +9,14 @@ each group g (`models.fairlora`). Client k of the cohort has n_k examples, n_{k,
 
 A group that nobody in the cohort has keeps its S_g. Options of the paper's code: `shared_half_s`
 averages the first half of all S_g over the groups, and with `ema` b the model stiffens as round t
-of T goes by,
+of T, counted from 0, goes by,
 
     w_{t+1} = (1 - b t/T) w + b t/T w_t
 
 Means of factors are not the mean of their products. With `mean='product'` U, V and S are those
 whose products come closest to sum_k n_{k,g}/n_g U_k diag(S_{k,g}) V_k over all groups together: a
 trilinear least-squares problem on the stacked factors, solved in turns from the means of factors,
-so never worse than these. The clients' half is `clients.trainers.fairlora`.
+so never worse than these.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 from pydantic import Field
 
 from models.errors import ConfigurationError
+from models.messages import COUNT_GROUPS
 from models.schema import NamedArrays
 from strategies import base
 from strategies.aggregation.fair.factors import (
@@ -115,7 +116,7 @@ class FairLoRA(base.Strategy):
 
     def instruct(self, client: str, context: RoundContext) -> Instruction:
         """Send the adapter, and ask for the number of examples of each group."""
-        return super().instruct(client, context).also({"trainer": "fairlora"})
+        return super().instruct(client, context).also({COUNT_GROUPS: True})
 
     def begin(self, context: RoundContext) -> Collected:
         """Open empty sums."""
@@ -130,7 +131,7 @@ class FairLoRA(base.Strategy):
             new = self._closest(new, aggregation)
         if self.options.shared_half_s:
             new = with_shared_half(new)
-        share = self.options.ema * context.round / max(1, context.num_rounds)
+        share = self.options.ema * (context.round - 1) / max(1, context.num_rounds)
         self.arrays = blended(new, self.arrays, share)
 
     def _closest(self, means: NamedArrays, aggregation: Collected) -> NamedArrays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,8 +21,13 @@ OF_CLIENTS = (
     "demographic_parity_difference",
     "equal_opportunity_difference",
     "equalized_odds_difference",
+    "equalized_odds_difference_mean",
 )
 """What ``clients.csv`` tells of each client, for each group column."""
+
+OF_GROUPS = ("accuracy", "auc", "tpr", "fpr")
+"""What it tells of each of a client's groups, for columns of at most `MOST_GROUPS`."""
+MOST_GROUPS = 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Fairness:
         By view, the differences between its groups over all clients, and how local and global
         disparity come about (in bits).
     clients : mapping
-        By client and ``<figure>/<column>``, the same on its examples alone.
+        By client, on its examples alone: ``<figure>/<column>``, the same, and
+        ``<figure>/<column>=<group>``, each group's own.
     counts : mapping
         By client, what all of this follows from.
     """
@@ -75,6 +81,7 @@ def summarise_fairness(replies: Mapping[str, Reply]) -> Fairness:
         if part.columns == whole.columns and part.classes == whole.classes
     }
     views = {name(view): view for view in whole.views()}
+    few = {column for column in whole.columns if len(whole.by([column])) <= MOST_GROUPS}
     return Fairness(
         groups={
             key: {name(values): group_figures(cell) for values, cell in whole.by(view).items()}
@@ -84,18 +91,22 @@ def summarise_fairness(replies: Mapping[str, Reply]) -> Fairness:
             key: {**disparities(whole.by(view)), **_information(alike, view)}
             for key, view in views.items()
         },
-        clients={client: _of_client(part) for client, part in alike.items()},
+        clients={client: _of_client(part, few) for client, part in alike.items()},
         counts=alike,
     )
 
 
-def _of_client(counts: GroupCounts) -> dict[str, float | None]:
+def _of_client(counts: GroupCounts, few: Collection[str]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for column in counts.columns:
-        figures = disparities(counts.by([column]))
+        groups = counts.by([column])
+        figures = disparities(groups)
         for figure in OF_CLIENTS:
             value = figures[figure]
             found[f"{figure}/{column}"] = value if isinstance(value, float) else None
+        for (group,), cell in groups.items() if column in few else ():
+            own = group_figures(cell)
+            found |= {f"{key}/{column}={group}": own[key] for key in OF_GROUPS if key in own}
     return found
 
 

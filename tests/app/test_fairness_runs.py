@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fairlearn.metrics import (
+    demographic_parity_difference,
+    equal_opportunity_difference,
+    equalized_odds_difference,
+)
 from local_runs import Config, Killed, kill_at, rounds, run, small
 from peft import PeftModel
 from rich.console import Console
@@ -16,7 +23,7 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForImageClassification
 
 from app.cli.exports.groups import export_group
-from clients.data import load_server_test
+from clients.data import Examples, load_federation, load_server_test
 from clients.data.spec import DataSpec
 from clients.grouping import Grouping
 from clients.holdings import prepare
@@ -24,6 +31,9 @@ from clients.preparation import make_preparation
 from models.errors import BouquetError, ConfigurationError, ModelError
 from models.fairlora.layer import initial_s
 from models.fairlora.tuner import accept_groups
+from models.schema import NamedArrays
+from strategies.fair.fairlora import Collected, FairLoRA
+from strategies.rounds.context import RoundContext
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -59,7 +69,9 @@ def test_every_figure_is_in_every_table(base: Config) -> None:
     with (folder / "clients.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert float(rows[0]["worst_group_accuracy/ink"]) <= float(rows[0]["accuracy_after"])
-    assert rows[0]["es_auc/label"] == ""
+    assert rows[0]["es_auc/label"] == rows[0]["tpr/label=3"] == ""
+    own = [float(rows[0][f"accuracy/ink={ink}"]) for ink in ("light", "medium", "heavy")]
+    assert float(rows[0]["worst_group_accuracy/ink"]) in own
     counts = json.loads((folder / "groups.json").read_text())
     assert counts["round"] == 2
     examples = sum(
@@ -115,14 +127,55 @@ def test_fairlora_trains_and_its_folder_gives_the_stated_accuracy(fair: Config) 
     )  # fmt: skip
     test = load_server_test(spec)
     assert test is not None
-    data = prepare(test, ("even", "odd"), make_preparation(Path(str(fair["model"])), "image", {}))
+    targets, said, _ = predicted(test, folder, fair)
+    assert float((said == targets).mean()) == pytest.approx(last["accuracy"], abs=1e-6)
+    # What clients counted and the server added up is what fairlearn says of all they predict.
+    targets, said, group = predicted(load_federation(spec).pooled().test, folder, fair)
+    pooled = {"y_true": targets, "y_pred": said, "sensitive_features": group}
+    for name, figure in FAIRLEARN.items():
+        assert last["fairness"]["ink"][name] == pytest.approx(figure(**pooled), abs=1e-12)
+
+
+FAIRLEARN: dict[str, Callable[..., float]] = {
+    "demographic_parity_difference": demographic_parity_difference,
+    "equal_opportunity_difference": equal_opportunity_difference,
+    "equalized_odds_difference": equalized_odds_difference,
+    "equalized_odds_difference_mean": partial(equalized_odds_difference, agg="mean"),
+}
+
+
+def predicted(
+    examples: Examples, folder: Path, config: Config
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return targets, what the run's adapter says in plain PEFT, and groups."""
+    prepared = make_preparation(Path(str(config["model"])), "image", {})
+    data = prepare(examples, ("even", "odd"), prepared)
     grouped = Grouping("ink", ("heavy", "light", "medium")).add_to(data)
-    found = PeftModel.from_pretrained(base_of(fair), folder / "adapter").eval()
+    found = PeftModel.from_pretrained(base_of(config), folder / "adapter").eval()
     accept_groups(found)
     batch = grouped.inputs.batch(np.arange(len(data)), torch.device("cpu"))
     with torch.no_grad():
         said = found(**batch).logits.argmax(-1).numpy()
-    assert float((said == data.targets).mean()) == pytest.approx(last["accuracy"], abs=1e-6)
+    return data.targets, said, list(data.groups["ink"])
+
+
+def test_s_moves_under_a_method_with_a_client_half_of_its_own(
+    fair: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[NamedArrays] = []
+    conclude = FairLoRA.conclude
+
+    def told(self: FairLoRA, aggregation: Collected, context: RoundContext) -> None:
+        conclude(self, aggregation, context)
+        found.append(self.arrays)
+
+    monkeypatch.setattr(FairLoRA, "conclude", told)
+    run(fair | {"strategy": "fedper > fairlora", "num-server-rounds": 1})
+    (last,) = found
+    for key in last:
+        if key.endswith("_S"):
+            moved = np.abs(last[key] - initial_s(6, 3, "same+cycle").numpy()).max(axis=1)
+            assert (moved > 1e-4).all()
 
 
 @pytest.mark.parametrize(
@@ -171,11 +224,23 @@ def test_a_cohort_without_a_group_keeps_its_singular_values(fair: Config) -> Non
             assert not np.array_equal(value[0], expected[0])
 
 
+TERM: Config = {"objective": "fairness", "objective-args": "lambda-fairness=1.0"}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"group-columns": ""}, "set group-columns to a column"),
         ({"adapter-args": "column='inc'"}, "column = 'inc'"),
+        (
+            {**TERM, "group-columns": "", "adapter": "lora", "adapter-args": ""},
+            "set group-columns to a column",
+        ),
+        ({**TERM, "objective-args": "column='inc'"}, "did you mean 'ink'"),
+        (
+            {**TERM, "group-columns": "ink,label", "objective-args": "column='label'"},
+            "groups of adapter 'fairlora' are of 'ink'",
+        ),
         ({"adapter-args": "rank=5"}, "an even number"),
         ({"adapter": "lora", "adapter-args": ""}, "needs U, S and V of adapter='fairlora'"),
         ({"strategy": "flexlora"}, "has no factors A and B"),

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from report_runs import metrics_line, write_lines
 
 from app.report import write_report
+from app.report.plots.groups import group_figure
 from app.report.reading import read_run
-from app.report.sections.fairness import joint_counts
+from app.report.sections.fairness import fairness_section, joint_counts
 from models.fairness.counts import GroupCounts
 from models.fairness.intervals import of_auc, of_share
 from strategies.rounds.fairness import summarise_fairness
@@ -61,6 +63,25 @@ def test_the_section_and_its_pictures(tmp_path: Path) -> None:
     percent = f"{100 * last['equalized_odds_difference']:.1f}"
     assert re.search(rf"Equalised-odds difference, worst case.*?{percent}", section)
     assert f"Least accurate group: {last['worst_group']}" in section
+
+
+def test_few_and_unknown_examples_are_told_and_not_compared(tmp_path: Path) -> None:
+    groups = ["f"] * 60 + ["m"] * 60 + ["x"] * 3 + ["unknown"] * 30
+    targets = np.arange(len(groups)) % 2
+    said = np.where(np.arange(len(groups)) < 120, targets, 1 - targets)  # wrong for x and unknown
+    said[:12] = 1 - said[:12]
+    counts = GroupCounts.of({"sex": groups}, targets, said, 2)
+    run = fair_run(tmp_path / "run", {"c-0": counts})
+    record = read_run(run)
+    assert record.rounds[-1].groups["sex"]["x"].accuracy is None
+    figure = group_figure(record)
+    assert figure is not None
+    words = [text.get_text() for text in figure.findobj(Text)]
+    assert "too few" in words
+    assert any("Lowest to highest: 20.0 pp." in text for text in words)
+    section = str(fairness_section(*record.fairness, []))
+    assert "left out: x. Left out too: 30 examples whose group is unknown." in section
+    assert "Least accurate group: f." in section
 
 
 def test_without_cvxpy_only_the_frontier_is_missing(

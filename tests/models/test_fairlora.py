@@ -89,6 +89,7 @@ def test_mixtures() -> None:
         mixture(groups, 3, 0.7), torch.tensor([[0.15, 0.7, 0.15], [1 / 3, 1 / 3, 1 / 3]])
     )
     torch.testing.assert_close(mixture(groups, 1, 0.7), torch.ones(2, 1))
+    torch.testing.assert_close(mixture(torch.tensor([3, 9]), 3, 1.0), torch.full((2, 3), 1 / 3))
     torch.testing.assert_close(mixture(None, 4, 0.7), torch.full((1, 4), 0.25))
     torch.testing.assert_close(mixture(torch.tensor([[0.2, 0.8]]), 2, 0.7)[0, 1], torch.tensor(0.8))
 

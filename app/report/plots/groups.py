@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from app.report.plots import style
 from app.report.record import Groups, GroupScore, RunRecord
 from app.report.wording import percent, points
+from models.fairness.counts import UNKNOWN as NO_GROUP
 
 _MOST_VALUES = 24
 
@@ -40,28 +41,30 @@ def group_figure(record: RunRecord) -> Figure | None:
 def _group_panel(
     axes: Axes, column: str, before: Mapping[str, GroupScore], after: Mapping[str, GroupScore]
 ) -> None:
-    ranked = sorted(after.items(), key=lambda item: (item[1].accuracy, item[0]))
+    ranked = sorted(after.items(), key=_lowest_first)
     shown = ranked[:_MOST_VALUES]
     places = range(len(shown) - 1, -1, -1)
     across = axes.get_yaxis_transform()
-    values = [score.accuracy for _, score in shown]
+    values = []
     for place, (value, score) in zip(places, shown, strict=True):
-        start = before.get(value)
+        found, start = score.accuracy, before[value].accuracy if value in before else None
         color = style.BETTER
-        if start is not None:
-            color = style.WORSE if score.accuracy < start.accuracy else style.BETTER
-            values.append(start.accuracy)
+        if found is not None and start is not None:
+            color = style.WORSE if found < start else style.BETTER
+            values.append(start)
             axes.plot(
-                [start.accuracy, score.accuracy], [place, place],
+                [start, found], [place, place],
                 color=color, linewidth=2.6, alpha=0.35, solid_capstyle="butt",
             )  # fmt: skip
             axes.scatter(
-                start.accuracy, place, s=26, facecolor=style.PAPER, edgecolor=style.MUTED,
+                start, place, s=26, facecolor=style.PAPER, edgecolor=style.MUTED,
                 linewidth=1.1, zorder=3,
             )  # fmt: skip
-        axes.scatter(score.accuracy, place, s=34, color=color, zorder=4)
+        if found is not None:
+            values.append(found)
+            axes.scatter(found, place, s=34, color=color, zorder=4)
         for offset, text, ink in (
-            (1.085, percent(score.accuracy), style.INK),
+            (1.085, "too few" if found is None else percent(found), style.INK),
             (1.2, f"n = {score.examples:,}", style.MUTED),
         ):
             axes.text(
@@ -71,14 +74,22 @@ def _group_panel(
     axes.set_yticks(list(places), [style.plain(value, 28) for value, _ in shown])
     axes.tick_params(axis="y", labelcolor=style.INK)
     axes.set_ylim(-0.7, len(shown) - 0.3)
-    axes.set_xlim(max(-0.01, min(values) - 0.04), min(1.01, max(values) + 0.04))
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    axes.set_xlim(max(-0.01, low - 0.04), min(1.01, high + 0.04))
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=style.GRID, linewidth=0.8)
     style.percent_axis(axes, "x")
-    gap = ranked[-1][1].accuracy - ranked[0][1].accuracy
+    compared = [score.accuracy for value, score in ranked if NO_GROUP not in value.split(" & ")]
+    known = [accuracy for accuracy in compared if accuracy is not None]
+    gap = f" Lowest to highest: {points(max(known) - min(known)).lstrip('+')}." if known else ""
     part = f" The {len(shown)} lowest of {len(ranked):,} shown." if shown != ranked else ""
     style.heading(
         axes,
         f"Accuracy by {column}",
-        f"Filled: after. Hollow: before. Lowest to highest: {points(gap).lstrip('+')}.{part}",
+        f"Filled: after. Hollow: before.{gap}{part}",
     )
+
+
+def _lowest_first(item: tuple[str, GroupScore]) -> tuple[bool, float, str]:
+    value, score = item
+    return score.accuracy is None, score.accuracy or 0.0, value

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from app.report.markup import Child, Html, element, join, table
 from app.report.record import View, Views
 from app.report.sections.pictures import Picture, shown
-from app.report.wording import UNKNOWN, number, percent
+from app.report.wording import number, percent
 from models.fairness.counts import UNKNOWN as NO_GROUP
 from models.fairness.counts import GroupCounts
 
@@ -30,6 +30,9 @@ _ROWS: Sequence[tuple[str, str, bool]] = (
     ("equalized_odds_difference_mean", "Equalised-odds difference, mean", True),
     ("global_disparity", "Global disparity, bits", False),
     ("local_disparity", "Local disparity, bits", False),
+    ("unique_disparity", "Unique (in both), bits", False),
+    ("redundant_disparity", "Redundant (global only), bits", False),
+    ("masked_disparity", "Masked (local only), bits", False),
 )
 
 
@@ -59,18 +62,25 @@ def _view(name: str, before: View | None, view: View) -> Html | None:
     for key, label, share in _ROWS:
         old, new = (v.figures.get(key) if v is not None else None for v in (before, view))
         if old is not None or new is not None:
-            write = percent if share else number
+            write = percent if share else _bits
             rows.append([label, write(old), write(new)])
     if not rows:
         return None
     words = f"Least accurate group: {view.worst}. " if view.worst else ""
     if view.undefined:
-        words += f"Too small to say, and left out: {', '.join(view.undefined)}."
+        words += f"Too small to say, and left out: {', '.join(view.undefined)}. "
+    nameless = round(view.figures.get("unknown_examples", 0))
+    if nameless:
+        words += f"Left out too: {nameless:,} examples whose group is unknown."
     return join(
         element("h3", f"By {name}"),
-        element("p", words or UNKNOWN, class_="muted") if words else None,
+        element("p", words, class_="muted") if words else None,
         table(["", "Before", "After"], rows, numeric_from=1),
     )
+
+
+def _bits(value: float | None) -> str:
+    return number(value, 4)
 
 
 def joint_counts(

@@ -136,17 +136,31 @@ def test_small_groups_are_undefined_never_zero(small: Cell) -> None:
     large = cell(30, 10, 5, 55)
     found = disparities({("s",): small, ("l",): large})
     assert found["undefined"] == ["s"]
-    assert {key for key, value in found.items() if value is not None} == {"undefined"}
+    assert {key for key, value in found.items() if value is not None} == {
+        "undefined",
+        "unknown_examples",
+    }
     three = disparities({("s",): small, ("l",): large, ("m",): cell(20, 20, 5, 55)})
     assert three["equal_opportunity_difference"] == pytest.approx(0.25)
     assert three["worst_group"] == "m"
     assert three["worst_group_accuracy"] == pytest.approx(0.75)
 
 
+def test_the_accuracy_of_a_few_examples_is_undefined_too() -> None:
+    assert group_figures(cell(0, 5, 4, 0))["accuracy"] is None
+    assert group_figures(cell(0, 5, 5, 0))["accuracy"] == 0.0
+    assert group_figures(Cell.of_tokens(9, 0, 3.0)) == {
+        "accuracy": None,
+        "examples": 9,
+        "loss": None,
+    }
+
+
 def test_an_unknown_group_is_no_group() -> None:
     groups = {("f",): cell(30, 10, 5, 55), ("m",): cell(20, 20, 5, 55)}
     lost = {**groups, ("unknown",): cell(10, 90, 90, 10)}
-    assert disparities(lost) == disparities(groups)
+    assert disparities(lost) == {**disparities(groups), "unknown_examples": 200}
+    assert disparities({("f", "unknown"): lost["unknown",]})["unknown_examples"] == 200
 
 
 def test_a_single_group_is_compared_with_nobody() -> None:

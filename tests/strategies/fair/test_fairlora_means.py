@@ -15,6 +15,7 @@ from strategies.aggregation.fair.factors import group_weights, with_shared_half
 from strategies.aggregation.fair.products import fitted, misfit, stacked
 from strategies.fair.fairlora import FairLoRA
 from strategies.fair.local_s import LocalS
+from strategies.personal.fedper import FedPer
 from strategies.rounds.context import RoundContext, Update
 from strategies.transport.roster import Client, Node, Roster
 
@@ -101,7 +102,7 @@ def test_the_first_half_of_s_is_shared() -> None:
 def test_the_model_stiffens_as_rounds_go_by(number: int) -> None:
     updates = [update(0, [4, 6, 0]), update(1, [1, 2, 7])]
     plain, found = after(updates)[1], after(updates, number, ema=0.999)[1]
-    b = 0.999 * number / 10
+    b = 0.999 * (number - 1) / 10
     expected = (1 - b) * plain.vector + b * arrays(99).vector
     np.testing.assert_allclose(found.vector, expected, atol=1e-6)
 
@@ -149,6 +150,15 @@ def test_stacked_factors_are_the_exact_mean_and_fitting_never_makes_it_worse(
     whole = np.einsum("ir,gr,ro->gio", *found)
     expected = np.linalg.norm(whole - exact) / np.linalg.norm(exact)
     assert misfit(target, found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_counts_are_asked_for_whatever_the_clients_half_is() -> None:
+    strategy = FedPer(FairLoRA())
+    strategy.initialise(arrays(0))
+    assert dict(strategy.instruct("c-0", context()).config) == {
+        "count-groups": True,
+        "trainer": "partial",
+    }
 
 
 def test_only_s_stays_with_the_client() -> None:
