@@ -174,7 +174,7 @@ def _of_texts(model: AdaptedModel, data: Prepared, vector: Vector) -> Evaluated:
     model.load(vector)
     model.module.eval()
     tokens, hits, losses = (np.zeros(len(data), kind) for kind in (np.int64, np.int64, np.float64))
-    vocabulary = max(1, int(model.module.config.vocab_size))
+    vocabulary = max(1, int(model.module.config.get_text_config().vocab_size))
     every = np.arange(len(data))
     at_once = max(1, _LOGITS_AT_ONCE // (vocabulary * data.inputs.length(every)))
     for start in range(0, len(data), at_once):

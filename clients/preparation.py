@@ -258,7 +258,10 @@ class TextPreparation(Preparation):
         self._max_length = max_length
 
     def inputs(self, examples: Examples, training: bool = False) -> TextInputs:
-        texts = [str(text) for text in examples.inputs()]
+        return self.of_texts([str(text) for text in examples.inputs()])
+
+    def of_texts(self, texts: list[str]) -> TextInputs:
+        """Tokenise texts as they stand."""
         names = list(self._tokenizer.model_input_names)
         if not texts:
             return TextInputs([], self._tokenizer)

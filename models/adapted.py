@@ -16,6 +16,7 @@ from models.adapters import Adapter
 from models.errors import ClientError, ModelError, one_line
 from models.fairness.counts import GROUPS
 from models.lora.base_change import ChangingBase
+from models.lora.targets import untie
 from models.schema import ArraySpec, Fact, NamedArrays, Schema, Vector
 from models.tasks import TASKS, Kind, LoadedBase
 
@@ -64,6 +65,7 @@ class AdaptedModel:
         torch.manual_seed(seed)
         heads = _heads(base.fresh, TASKS[kind].peft_type)
         config = adapter.peft_config(base.module, heads, TASKS[kind].peft_type)
+        untie(base.module, config.target_modules or ())
         quantised = bool(getattr(base.module, "is_quantized", False))
         if adapter.needs_full_precision:
             if quantised:

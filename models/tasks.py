@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from models.errors import ModelError
 
+_UNBOUNDED = 1 << 30
 Kind = Literal["image", "text", "table", "causal-lm"]
 
 
@@ -123,7 +124,8 @@ def _writing(module: Any, missing: Collection[str], folder: Path) -> LoadedBase:
             f"{', '.join(sorted(missing)[:3])}; name one that was trained to write text"
         )
     # A cache of keys and values is of use only where a text is written.
-    module.config.use_cache = False
+    for config in (module.config, module.config.get_text_config()):
+        config.use_cache = False
     module.requires_grad_(False)
     return LoadedBase(module, ())
 
@@ -152,3 +154,10 @@ def _modules_of(module: Any, keys: set[str]) -> tuple[str, ...]:
 def read_config(folder: Path) -> dict[str, Any]:
     """Read a checkpoint's ``config.json``."""
     return dict(json.loads((folder / "config.json").read_text()))
+
+
+def positions_of(config: Mapping[str, Any]) -> int:
+    """Return the most tokens that a language model reads at once, by its ``config.json``."""
+    own = {**config, **dict(config.get("text_config") or {})}
+    found = own.get("max_position_embeddings", own.get("n_positions"))
+    return found if isinstance(found, int) and found > 0 else _UNBOUNDED

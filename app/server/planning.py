@@ -203,7 +203,7 @@ def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) ->
 
     if TASKS[cast(Kind, kind)].labelled and len(labels) < 2:
         raise DataError(f"there is only one class ({', '.join(labels)}); nothing to learn")
-    return assemble(
+    model = assemble(
         base.folder,
         kind=cast(Kind, kind),
         labels=labels,
@@ -215,6 +215,11 @@ def build(settings: Settings, kind: str, labels: tuple[str, ...], base: Base) ->
         feature_dim=feature_dim(settings.model_options),
         loading=Loading.of(settings.model_options),
     )
+    if settings.task_args.get("packing"):
+        from clients.language.packing import require_packing
+
+        require_packing(model)
+    return model
 
 
 def make_plan(

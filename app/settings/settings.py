@@ -99,7 +99,7 @@ class Settings(BaseModel):
         "", "Columns of a table that the model reads; empty takes all but label and groups."
     )
     label_column: str = _key("", "Column of the labels; empty finds it.")
-    prompt_column: str = _key("", "Column of the prompts; empty finds it.")
+    prompt_column: str = _key("", "Columns of the prompts, between commas; empty finds them.")
     response_column: str = _key("", "Column of the responses to them; empty finds it.")
     messages_column: str = _key("", "Column of the chats; empty finds it.")
     group_columns: Names = _key("", "Columns whose groups are reported apart, between commas.")

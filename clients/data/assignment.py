@@ -67,7 +67,11 @@ def assign_rows(
     if num_clients < 1 or num_clients * FEWEST_ROWS > rows:
         raise DataError(
             f"{where} is impossible: each client needs {FEWEST_ROWS}; "
-            f"set num-clients to 1 to {rows // FEWEST_ROWS}"
+            + (
+                f"set num-clients to 1 to {rows // FEWEST_ROWS}"
+                if rows >= FEWEST_ROWS
+                else "give the data set more rows"
+            )
         )
     partitioner = _partitioner(name, args, num_clients, derive_seed(seed, "partition", name))
     # Several partitioners cut consecutive rows, and files are often sorted.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from clients.data.spec import DataSpec
+from clients.data.texts import is_chat
 from models.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 _LABEL_NAMES = ("label", "labels", "target", "class", "intent")
 _IMAGE_NAMES = ("image", "img")
 _CHAT_NAMES = ("messages", "conversation", "conversations", "chat")
-_PROMPT_NAMES = ("prompt", "instruction", "question")
+_PROMPT_NAMES = ("prompt", "instruction", "question", "input")
+# What a prompt is about, in a column of its own: that of Alpaca, and that of Dolly.
+_ABOUT_NAMES = ("input", "context")
 _RESPONSE_NAMES = ("response", "completion", "output", "answer")
 _TEXT_NAMES = ("text", "sentence", "content")
 _NUMBERS = ("int", "uint", "float")
@@ -30,8 +33,8 @@ class Columns:
     kind : {"text", "image", "table", "causal-lm"}
         What the input is.
     inputs : tuple of str
-        Names of the columns that the model reads: one, of a table at least one; two for prompts
-        and their responses.
+        Names of the columns that the model reads: one, of a table at least one; of prompts with
+        their responses those of the prompt, then that of the response.
     label : str
         Name of the labels' column; empty where rows have none.
     groups : tuple of str
@@ -77,7 +80,7 @@ def find_columns(dataset: datasets.Dataset, spec: DataSpec, owner: str) -> Colum
         (spec.text_column, "text-column"),
         (spec.image_column, "image-column"),
         (spec.label_column, "label-column"),
-        (spec.prompt_column, "prompt-column"),
+        *((prompt, "prompt-column") for prompt in _listed(spec.prompt_column, features)),
         (spec.response_column, "response-column"),
         (spec.messages_column, "messages-column"),
         *((group, "group-columns") for group in spec.group_columns),
@@ -151,30 +154,29 @@ def find_texts(features: datasets.Features, spec: DataSpec, owner: str) -> Colum
     DataError
         If there are none, or they hold something else; names owner, columns and settings.
     """
-    chat = spec.messages_column
-    prompt, response, text = spec.prompt_column, spec.response_column, spec.text_column
-    if not (chat or prompt or response or text):
+    chat, response, text = spec.messages_column, spec.response_column, spec.text_column
+    prompts = _listed(spec.prompt_column, features)
+    if not (chat or prompts or response or text):
         chat = _first(features, "", _CHAT_NAMES, is_chat)
-        prompt = "" if chat else _first(features, "", _PROMPT_NAMES, _is_text)
-        response = "" if chat else _first(features, prompt, _RESPONSE_NAMES, _is_text)
-        if not (prompt and response):
-            prompt = response = ""
-            text = "" if chat else _first(features, "", _TEXT_NAMES, _is_text)
+        if not chat:
+            prompts, response = _detect_pair(features)
+            text = "" if response else _first(features, "", _TEXT_NAMES, _is_text)
     if chat:
         if not is_chat(features[chat]):
             raise DataError(
                 f"{owner}: messages-column = '{chat}' holds {_described(features[chat])}, not a "
-                "list of messages with role and content; for plain texts set text-column"
+                "list of messages with role and content (or from and value); for plain texts set "
+                "text-column"
             )
         return Columns("causal-lm", (chat,), "", spec.group_columns)
-    if bool(prompt) != bool(response):
-        missing = "response-column" if prompt else "prompt-column"
+    if bool(prompts) != bool(response):
+        missing = "response-column" if prompts else "prompt-column"
         raise DataError(
             f"{owner}: {missing} is not set; a prompt goes with its response. Columns there: "
             f"{', '.join(features)}"
         )
     for name, setting in (
-        (prompt, "prompt-column"),
+        *((prompt, "prompt-column") for prompt in prompts),
         (response, "response-column"),
         (text, "text-column"),
     ):
@@ -183,23 +185,33 @@ def find_texts(features: datasets.Features, spec: DataSpec, owner: str) -> Colum
                 f"{owner}: {setting} = '{name}' holds {_described(features[name])}, not text; "
                 "choose a column of text"
             )
-    if not (prompt or text):
+    if not (prompts or text):
+        there = ", ".join(f"{name} ({_described(kind)})" for name, kind in features.items())
         raise DataError(
-            f"{owner}: no texts found; looked for chats ({', '.join(_CHAT_NAMES)}), prompts with "
-            f"responses ({', '.join(_PROMPT_NAMES)} with {', '.join(_RESPONSE_NAMES)}) and plain "
-            f"texts ({', '.join(_TEXT_NAMES)}). Columns there: {', '.join(features)}. Set "
-            "text-column, prompt-column with response-column, or messages-column"
+            f"{owner}: no texts found; looked for chats ({', '.join(_CHAT_NAMES)}: lists of "
+            "messages with role and content, or from and value), prompts with responses "
+            f"({', '.join(_PROMPT_NAMES)} with {', '.join(_RESPONSE_NAMES)}) and plain texts "
+            f"({', '.join(_TEXT_NAMES)}). Columns there: {there}. Set text-column, prompt-column "
+            "with response-column, or messages-column"
         )
-    inputs = (prompt, response) if prompt else (text,)
-    return Columns("causal-lm", inputs, "", spec.group_columns)
+    return Columns("causal-lm", (*prompts, response or text), "", spec.group_columns)
 
 
-def is_chat(feature: object) -> bool:
-    """Tell whether a feature is a list of messages, each with its role and content."""
-    item = getattr(feature, "feature", None)
-    if isinstance(feature, list):
-        item = feature[0] if feature else None
-    return isinstance(item, dict) and {"role", "content"} <= set(item)
+def _detect_pair(features: datasets.Features) -> tuple[tuple[str, ...], str]:
+    """Return the columns of prompts, what they are about behind them, and that of responses."""
+    prompt = _first(features, "", _PROMPT_NAMES, _is_text)
+    response = _first(features, prompt, _RESPONSE_NAMES, _is_text)
+    if not (prompt and response):
+        return (), ""
+    about = _first(features, prompt, _ABOUT_NAMES, _is_text)
+    return ((prompt, about) if about else (prompt,)), response
+
+
+def _listed(columns: str, features: datasets.Features) -> tuple[str, ...]:
+    """Return the columns that a setting names: one, or several between commas."""
+    if columns in features:
+        return (columns,)
+    return tuple(name.strip() for name in columns.split(",") if name.strip())
 
 
 def require_column(dataset: datasets.Dataset, name: str, setting: str, owner: str) -> None:
@@ -281,4 +293,7 @@ def _first(
 
 
 def _described(feature: object) -> str:
+    item = getattr(feature, "feature", None)
+    if isinstance(item, dict):
+        return f"a list of {' and '.join(item)}"
     return str(getattr(feature, "dtype", None) or type(feature).__name__)

@@ -95,6 +95,11 @@ def _inputs(table: Table, columns: Columns) -> datasets.Dataset:
 
     if columns.kind != "table":
         own = table.columns.inputs
+        if len(own) != len(columns.inputs):
+            raise DataError(
+                f"the clients' data cannot be pooled: some have {table.columns}, others {columns}; "
+                "name columns that all have"
+            )
         renamed = dict(zip(own, columns.inputs, strict=True))
         return table.dataset.select_columns(list(own)).rename_columns(renamed)
     lacking = [name for name in columns.inputs if name not in table.dataset.column_names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from clients.data.examples import Examples
 
 USER, ASSISTANT = "user", "assistant"
+# A message's speaker and words: as templates take them, and as ShareGPT wrote them.
+_KEYS = (("role", "content"), ("from", "value"))
+_ROLES = {"human": USER, "gpt": ASSISTANT}
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,42 @@ Text = str | tuple[Turn, ...]
 """A plain text, or a chat; a prompt with its response is a chat of two turns."""
 
 
+def is_chat(feature: object) -> bool:
+    """Tell whether a feature is a list of messages, each with its speaker and words.
+
+    Messages that differ in their keys (``name``, ``weight``) are read as JSON, and may be such.
+    """
+    item = getattr(feature, "feature", None)
+    if isinstance(feature, list):
+        item = feature[0] if feature else None
+    if isinstance(item, dict):
+        return any(set(keys) <= set(item) for keys in _KEYS)
+    return type(item).__name__ == "Json"
+
+
 def texts_of(examples: Examples) -> list[Text]:
     """Return the texts of some examples, in order."""
     columns = examples.columns
     chosen = examples.table.dataset.select_columns(list(columns.inputs))
     rows = chosen[examples.indices.tolist()]
-    if columns.kind == "causal-lm" and len(columns.inputs) == 2:
-        pairs = zip(*(rows[column] for column in columns.inputs), strict=True)
-        return [(Turn(USER, prompt), Turn(ASSISTANT, response)) for prompt, response in pairs]
+    if columns.kind == "causal-lm" and len(columns.inputs) > 1:
+        said = zip(*(rows[column] for column in columns.inputs), strict=True)
+        return [
+            (Turn(USER, "\n".join(filter(None, prompts))), Turn(ASSISTANT, response))
+            for *prompts, response in said
+        ]
     return [
-        value if isinstance(value, str) else tuple(Turn(m["role"], m["content"]) for m in value)
+        value if isinstance(value, str) else tuple(Turn(*_said(message)) for message in value)
         for value in rows[columns.input]
     ]
+
+
+def _said(message: object) -> tuple[Any, Any]:
+    """Return who speaks in a message, as templates name them, and what is said; None if neither."""
+    given = message if isinstance(message, Mapping) else {}
+    speaker, words = next((keys for keys in _KEYS if set(keys) <= set(given)), _KEYS[0])
+    role = given.get(speaker)
+    return _ROLES.get(str(role), role), given.get(words)
 
 
 def plain_texts(examples: Examples) -> list[str]:
@@ -52,13 +80,13 @@ def plain_texts(examples: Examples) -> list[str]:
 
 def refuse_empty_texts(dataset: datasets.Dataset, columns: Columns, owner: str) -> None:
     """Raise a `DataError` that names column and rows where there is nothing to learn from."""
-    for column in columns.inputs:
+    # What a prompt is about may be missing.
+    for column in dict.fromkeys([columns.input, columns.inputs[-1]]):
         values = dataset.select_columns([column])[:][column]
         if any(isinstance(value, list) for value in values):
             problem = _chat_problem
         else:
-            asks = column != columns.inputs[-1]
-            problem = _prompt_problem if asks else _text_problem
+            problem = _text_problem if column == columns.inputs[-1] else _prompt_problem
         found = [(row, why) for row, value in enumerate(values) if (why := problem(value))]
         if found:
             rows = ", ".join(str(row) for row, _ in found[:3]) + (", ..." if found[3:] else "")
@@ -80,8 +108,10 @@ def _text_problem(value: Any) -> str:
 def _chat_problem(value: Any) -> str:
     if not value:
         return "no messages"
-    if not all(isinstance(m["role"], str) and isinstance(m["content"], str) for m in value):
+    turns = [_said(message) for message in value]
+    if not all(isinstance(role, str) and isinstance(content, str) for role, content in turns):
         return "a message whose role or content is no text"
-    if not any(m["role"] == ASSISTANT and m["content"].strip() for m in value):
-        return f"no message of the role '{ASSISTANT}' with a text"
+    if not any(role == ASSISTANT and content.strip() for role, content in turns):
+        found = ", ".join(dict.fromkeys(role for role, _ in turns))
+        return f"no message of the role '{ASSISTANT}' with a text (roles there: {found})"
     return ""

@@ -7,6 +7,7 @@ generation marks, else by what the template makes of the chat up to each turn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from clients.language.options import PROMPT, LanguageOptions
 from models.errors import DataError, ModelError
 
 _PLAIN_PROMPT = f"{PROMPT}\n"
-_GENERATION_MARK = "{% generation"
+_GENERATION_MARK = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class TextEncoder:
         chats = [text for text in texts if not isinstance(text, str)]
         if not self._by_template:
             return self._tokenised([self._as_pair(chat) for chat in chats], True)
-        if _GENERATION_MARK in str(self.tokenizer.chat_template):
+        if _GENERATION_MARK.search(str(self.tokenizer.chat_template)):
+            self._require_offsets()
             return [self._by_marks(chat, owner) for chat in chats]
         return self._tokenised([self._by_prefixes(chat, owner) for chat in chats], False)
 
@@ -121,8 +123,12 @@ class TextEncoder:
 
     def _as_pair(self, chat: Sequence[Turn]) -> Rendered:
         if len(chat) != 2 or chat[1].role != ASSISTANT:
+            own = self._options.prompt_template
             raise ModelError(
-                "the model's tokenizer has no chat template, and chats need one: take a model "
+                "prompt-template in task-args is for one prompt and its response, and these chats "
+                "are longer: leave it out, and the model's chat template writes them"
+                if own
+                else "the model's tokenizer has no chat template, and chats need one: take a model "
                 "with one (an 'instruct' or 'chat' model), or columns of prompts and responses"
             )
         before = self._before_response(chat[:1])
@@ -141,8 +147,12 @@ class TextEncoder:
         for place, turn in enumerate(chat):
             if turn.role != ASSISTANT:
                 continue
-            before = self._rendered(chat[:place], True, owner)
             through = self._rendered(chat[: place + 1], False, owner)
+            before = (
+                self._rendered(chat[:place], True, owner)
+                if place
+                else self._opening(chat, through, owner)
+            )
             if not (text.startswith(through) and through.startswith(before)):
                 raise DataError(
                     f"{owner}: the tokenizer's chat template writes earlier turns anew when a "
@@ -152,6 +162,12 @@ class TextEncoder:
             spans.append((len(before), len(through)))
         return Rendered(text, tuple(spans))
 
+    def _opening(self, chat: Sequence[Turn], through: str, owner: str) -> str:
+        """Return what stands before the response that a chat begins with, where there is any."""
+        asking = self._rendered(chat[:1], True, owner)[len(through) :]
+        head, found, _ = through.partition(asking) if asking else ("", "", "")
+        return head + found if found else ""
+
     def _rendered(self, chat: Sequence[Turn], ask: bool, owner: str = "the prompt") -> str:
         from jinja2 import TemplateError
 
@@ -160,7 +176,8 @@ class TextEncoder:
             found = self.tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=ask
             )
-        except TemplateError as error:
+        # What else a template trips over, such as a sum of text and nothing.
+        except (TemplateError, TypeError, ValueError) as error:
             raise DataError(
                 f"{owner}: the tokenizer's chat template refuses a chat of the roles "
                 f"{', '.join(turn.role for turn in chat)}: {error}"
@@ -184,13 +201,16 @@ class TextEncoder:
         ids = np.asarray(found["input_ids"], np.int64)
         return Tokens(ids, np.asarray(found["assistant_masks"], bool) | self._all)
 
-    def _tokenised(self, rendered: Sequence[Rendered], special: bool) -> list[Tokens]:
-        """Tokenise; with `special` the tokenizer's own first token and an end are added."""
+    def _require_offsets(self) -> None:
         if not self.tokenizer.is_fast:
             raise ModelError(
                 f"{type(self.tokenizer).__name__} does not say where its tokens lie in a text; "
                 "save the checkpoint with a fast tokenizer (tokenizer.json)"
             )
+
+    def _tokenised(self, rendered: Sequence[Rendered], special: bool) -> list[Tokens]:
+        """Tokenise; with `special` the tokenizer's own first token and an end are added."""
+        self._require_offsets()
         found = self.tokenizer(
             [one.text for one in rendered],
             add_special_tokens=special,

@@ -14,6 +14,7 @@ from clients.language.inputs import PackedInputs, TokenInputs
 from clients.language.options import LanguageOptions
 from clients.preparation import Inputs, Preparation, load_tokenizer
 from models.errors import DataError
+from models.tasks import positions_of, read_config
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,14 +27,20 @@ class LanguagePreparation(Preparation):
     folder : Path
         The checkpoint.
     max_length : int
-        Longest text, in tokens.
+        Longest text, in tokens; not beyond the model's positions.
     options : LanguageOptions
+
+    Attributes
+    ----------
+    positions : int
+        The most tokens that the model reads and writes.
     """
 
     def __init__(self, folder: Path, max_length: int, options: LanguageOptions) -> None:
         self.encoder = TextEncoder(load_tokenizer(folder), options)
         self.options = options
-        self.max_length = max_length
+        self.positions = positions_of(read_config(folder))
+        self.max_length = min(max_length, self.positions)
 
     def inputs(self, examples: Examples, training: bool = False) -> Inputs:
         """Tokenise; texts without a token to learn are left out, and long ones as they should.
@@ -53,6 +60,11 @@ class LanguagePreparation(Preparation):
             for number, (text, whole) in enumerate(zip(texts, every, strict=True))
             if text.targets and not (dropped and len(whole) > width)
         ]
+        if every and not kept:
+            raise DataError(
+                f"{examples.owner}: none of {len(every)} texts has anything to learn in its first "
+                f"{width} tokens: raise max-length in model-args, or leave those texts out"
+            )
         if len(kept) < len(every):
             _LOG.warning(
                 "%s: %d of %d texts are left out: too long, or nothing to learn in their first "
@@ -73,14 +85,14 @@ class LanguagePreparation(Preparation):
         lengths = [len(text) for text in texts if len(text) > self.max_length]
         if not lengths:
             return
+        all_of_them = self.max_length == self.positions
+        limit = "the model's positions, " if all_of_them else "max-length = "
         found = (
-            f"{owner}: {len(lengths)} of {len(texts)} texts are longer than max-length = "
+            f"{owner}: {len(lengths)} of {len(texts)} texts are longer than {limit}"
             f"{self.max_length} tokens (the longest: {max(lengths)})"
         )
         if self.options.too_long == "refuse":
-            raise DataError(
-                f"{found}; raise max-length in model-args, or set too-long='cut' or 'drop' in "
-                "task-args"
-            )
+            mend = "shorten them" if all_of_them else "raise max-length in model-args"
+            raise DataError(f"{found}; {mend}, or set too-long='cut' or 'drop' in task-args")
         if self.options.too_long == "cut":
             _LOG.warning("%s; they are cut there", found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -17,10 +18,19 @@ from models.schema import Vector
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is to continue, and how the data go on there, if they do."""
+    """What a model is to continue, and how the data go on there, if they do.
+
+    Attributes
+    ----------
+    text : str
+    reference : str
+    special : bool
+        Whether the tokenizer's own first token comes before it; chat templates write theirs.
+    """
 
     text: str
     reference: str = ""
+    special: bool = True
 
 
 def choose_prompts(
@@ -36,14 +46,17 @@ def choose_prompts(
     seed : int
     """
     options, encoder = preparation.options, preparation.encoder
+    texts = [] if test is None else texts_of(test)
+    plain = bool(texts) and isinstance(texts[0], str)
+    special = plain or encoder.adds_special_tokens
     if options.prompts:
-        return tuple(Prompt(encoder.asked((Turn(USER, text),))) for text in options.prompts)
-    if test is None or not len(test):
+        asked = (text if plain else encoder.asked((Turn(USER, text),)) for text in options.prompts)
+        return tuple(Prompt(text, special=special) for text in asked)
+    if not texts:
         return (Prompt(""),) * min(1, options.samples)
     generator = derive_generator(seed, "sample-prompts")
-    chosen = generator.permutation(len(test))[: options.samples]
-    texts = texts_of(test)
-    return tuple(Prompt(*encoder.prompt(texts[row])) for row in sorted(chosen))
+    chosen = generator.permutation(len(texts))[: options.samples]
+    return tuple(Prompt(*encoder.prompt(texts[row]), special) for row in sorted(chosen))
 
 
 @torch.no_grad()
@@ -70,21 +83,31 @@ def write_texts(
     model.load(vector)
     model.module.eval()
     drawn = {"do_sample": True, "temperature": options.temperature, "top_k": 0, "top_p": 1.0}
+    ends = _ends(model, tokenizer)
+    room = max(1, min(preparation.max_length, preparation.positions - options.sample_tokens))
     found = []
     for number, prompt in enumerate(prompts):
-        ids = tokenizer(prompt.text, add_special_tokens=encoder.adds_special_tokens)["input_ids"]
+        ids = tokenizer(prompt.text, add_special_tokens=prompt.special)["input_ids"]
         # A tokenizer without a first token of its own has nothing to begin from.
-        ids = ids[-preparation.max_length :] or [tokenizer.eos_token_id or 0]
+        ids = ids[-room:] or [tokenizer.eos_token_id or 0]
         given = torch.tensor([ids], device=model.device)
         torch.manual_seed(derive_seed(seed, "sample", number))
         written = model.module.generate(
             input_ids=given,
             attention_mask=torch.ones_like(given),
-            max_new_tokens=options.sample_tokens,
+            max_new_tokens=min(options.sample_tokens, preparation.positions - len(ids)),
             use_cache=True,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=ends,
             **(drawn if options.temperature else {"do_sample": False}),
         )
         found.append(tokenizer.decode(written[0, len(ids) :], skip_special_tokens=True))
     return found
+
+
+def _ends(model: AdaptedModel, tokenizer: Any) -> list[int] | None:
+    """Return the tokens that end a text: the tokenizer's, and those that chats end with."""
+    own = getattr(model.module.generation_config, "eos_token_id", None)
+    listed = own if isinstance(own, list) else [own]
+    found = {token for token in (tokenizer.eos_token_id, *listed) if token is not None}
+    return sorted(found) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from models.errors import ModelError
@@ -67,3 +68,23 @@ def family_targets(module: Any) -> tuple[str, ...]:
     if isinstance(known, list) and linear_names(module).issuperset(known):
         return tuple(known)
     return attention_targets(module)
+
+
+def untie(module: Any, targets: Collection[str]) -> None:
+    """Give the output layer weights of its own where an adapter is for it, or for the embeddings.
+
+    While both share one array, what is merged into one of them would change the other too.
+    """
+    import torch
+
+    write = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
+    if write is None:
+        return
+    read = module.get_input_embeddings()
+    if write.weight is not read.weight:
+        return
+    names = [name for name, part in module.named_modules() if part is read or part is write]
+    if any(f".{name}".endswith(f".{target}") for name in names for target in targets):
+        write.weight = torch.nn.Parameter(read.weight.detach().clone(), requires_grad=False)
+        module.config.get_text_config().tie_word_embeddings = False
+        module.config.tie_word_embeddings = False

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from app.cli.exports.merged import export_merged
+from clients.bases import assemble
 from models.errors import ModelError
 from models.files import write_adapter
 from models.schema import NamedArrays
@@ -151,3 +152,35 @@ def test_what_cannot_be_merged_is_said(
     with pytest.raises(ModelError, match=message):
         export_merged(folder, None, SAID)
     assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("targets", ["embed_tokens,q_proj", "lm_head"])
+def test_embeddings_and_output_layer_that_share_weights_merge_apart(
+    targets: str, tmp_path: Path, llama_folder: Path
+) -> None:
+    """What is learned for one of them is not added to the other."""
+    tuned = assemble(
+        llama_folder,
+        kind="causal-lm",
+        labels=(),
+        base="",
+        adapter="lora",
+        adapter_args={"targets": targets},
+        seed=0,
+        device="cpu",
+    )
+    numbers = np.random.default_rng(0).normal(size=tuned.schema.size).astype(np.float32)
+    tuned.load(numbers)
+    config = tuned.peft_config(str(llama_folder))
+    write_adapter(tmp_path / "adapter", tuned.arrays(), config, "card")
+    tokens = torch.arange(1, 25).view(2, 12)
+    base = AutoModelForCausalLM.from_pretrained(llama_folder)
+    assert base.config.tie_word_embeddings
+    untrained = base(tokens).logits.detach()
+    by_peft = PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    plain = AutoModelForCausalLM.from_pretrained(export_merged(tmp_path, None, SAID))
+    with torch.no_grad():
+        expected = tuned.module.eval()(tokens).logits
+        assert (expected - untrained).abs().max() > 0.1
+        torch.testing.assert_close(by_peft(tokens).logits, expected)
+        torch.testing.assert_close(plain(tokens).logits, expected, rtol=1e-4, atol=1e-4)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
 from models.checkpoint import companions, resolve_checkpoint
 from models.errors import ModelError
 from models.files import state_folder
+from models.lora.targets import untie
 from models.tasks import TASKS, Kind
 
 _SHARD = "5GB"
@@ -58,6 +59,7 @@ def export_merged(run: Path, out: Path | None, console: Console) -> Path:
         raise ModelError(f"'{target}' exists already; remove it, or choose another with --out")
     base = _base_of(config, folder)
     module, dtype = _loaded(base, _kind_of(config), _labels_of(folder))
+    untie(module, cast("list[str]", config.get("target_modules") or []))
     merged = _merged(module, folder).to(dtype)
     fresh = target.with_name(f".{target.name}.part")
     shutil.rmtree(fresh, ignore_errors=True)

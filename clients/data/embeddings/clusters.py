@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clients.data.examples import Table
 
 Codes = npt.NDArray[np.int64]
-_RECIPE = 1  # raised whenever the same arguments would give other clusters
+_RECIPE = 2  # raised whenever the same arguments would give other clusters
 _STARTS = 4
 
 

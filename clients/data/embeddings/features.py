@@ -17,13 +17,15 @@ from clients.data.texts import plain_texts
 from models.checkpoint import fingerprint, resolve_checkpoint
 from models.errors import DataError
 from models.files import state_folder
-from models.tasks import Kind
+from models.tasks import Kind, positions_of, read_config
 
 if TYPE_CHECKING:
     from clients.data.examples import Table
+    from clients.preparation import Inputs
 
 Embeddings = npt.NDArray[np.floating]
 _BATCH = 64
+_LONGEST = 128
 _SIDE = 16
 _TERMS, _TOPICS = 20_000, 50
 
@@ -120,7 +122,7 @@ class FrozenFeatures:
         import torch
         import transformers
 
-        from clients.preparation import make_preparation
+        from clients.preparation import TextPreparation, make_preparation
 
         transformers.utils.logging.disable_progress_bar()
         said = transformers.utils.logging.get_verbosity()
@@ -132,13 +134,20 @@ class FrozenFeatures:
             transformers.utils.logging.set_verbosity(said)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._module = module.to(self._device).eval()
-        self._preparation = make_preparation(folder, kind, {})
+        # What is said counts, chats or not: encoders have no template to write them by.
+        longest = min(_LONGEST, positions_of(read_config(folder)))
+        self._texts = TextPreparation(folder, longest) if kind == "causal-lm" else None
+        self._preparation = self._texts or make_preparation(folder, kind, {})
 
     def of(self, examples: Examples) -> Embeddings:
         """Return one row an example, shape (examples, width), float32."""
         import torch
 
-        inputs = self._preparation.inputs(examples)
+        inputs: Inputs = (
+            self._preparation.inputs(examples)
+            if self._texts is None
+            else self._texts.of_texts(plain_texts(examples))
+        )
         found = []
         with torch.inference_mode():
             for start in range(0, len(inputs), _BATCH):

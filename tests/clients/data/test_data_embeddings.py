@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -16,6 +17,7 @@ from clients.data import DataSpec, load_federation
 from clients.data.embeddings import clusters
 from clients.data.embeddings.clusters import kmeans_codes
 from clients.data.embeddings.partitioner import EmbeddingPartitioner
+from clients.data.texts import texts_of
 from models.errors import DataError
 
 Write = Callable[[str, dict[str, list[object]]], Path]
@@ -122,6 +124,27 @@ def test_texts_of_one_topic_meet(source: str, write: Write, bert_folder: Path) -
         counts = federation.client(client).train.label_counts()
         shares.append(max(counts.values()) / sum(counts.values()))
     assert np.mean(shares) > (0.6 if source == "model" else 0.8)
+
+
+def test_chats_are_embedded_by_an_encoder_without_a_template(
+    write: Write, bert_folder: Path
+) -> None:
+    """And none is left out, however far behind its response begins."""
+    said = ["good film " * 80, "bad"]
+    chats = [
+        [{"role": "user", "content": said[n % 2]}, {"role": "assistant", "content": "a very"}]
+        for n in range(40)
+    ]
+    data = write("chats.jsonl", {"messages": list(chats)})
+    args = {"model": str(bert_folder), "clusters": 2, "alpha": 0.05}
+    wanted = replace(spec(data, "embeddings", **args), task="causal-lm")
+    found = load_federation(wanted)
+    for client in found.client_ids:
+        first = {text[0].content for text in texts_of(found.client(client).train)}
+        assert first <= set(said)
+    topics = clusters.cluster_codes(found.pooled().train.table, args, 0)
+    assert len(topics) == len(found.pooled().train.table)
+    assert set(topics[0::2]).isdisjoint(topics[1::2])
 
 
 def test_a_process_reads_the_clusters_that_another_found(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ MARKED = (
     "{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}"
     "{% endif %}{% endfor %}"
 )
+SAID = "{% for m in messages %}{{ m['role'] + ':' + m['content'] }}{% endfor %}"
 FORGETFUL = (
     "{% for m in messages %}{% if loop.last or m['role'] == 'user' %}{{ m['content'] }}"
     "{% endif %}{% endfor %}"
@@ -56,9 +58,18 @@ def test_of_chats_only_the_responses_are_learned(tokenizer: Any) -> None:
     assert learned(tokenizer, CHAT, **{"loss-on": "all"}) == (whole, whole)
 
 
-def test_generation_marks_of_a_template_are_used(tokenizer: Any) -> None:
-    tokenizer.chat_template = MARKED
+@pytest.mark.parametrize("mark", ["{% ", "{%- ", "{%"])
+def test_generation_marks_of_a_template_are_used(tokenizer: Any, mark: str) -> None:
+    tokenizer.chat_template = MARKED.replace("{% generation", f"{mark}generation")
     assert learned(tokenizer, CHAT) == ("user:2+2?assistant:4user:sure?assistant:yes", "4yes")
+
+
+def test_a_chat_may_begin_with_a_response(tokenizer: Any) -> None:
+    whole, part = learned(tokenizer, CHAT[1:])
+    assert whole == "<s><|assistant|>\n4</s>\n<|user|>\nsure?</s>\n<|assistant|>\nyes</s>\n"
+    assert part == "4</s>\nyes</s>\n"
+    tokenizer.chat_template = SAID
+    assert learned(tokenizer, CHAT[1:2])[1] == "assistant:4"
 
 
 def test_a_prompt_and_its_response_need_no_template(tokenizer: Any) -> None:
@@ -76,6 +87,11 @@ def test_what_cannot_be_told_apart_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = "{{ raise_exception('no system role') }}"
     with pytest.raises(DataError, match=r"client 'a'.*roles user, assistant: no system role"):
         learned(tokenizer, PAIR)
+    tokenizer.chat_template = "{{ 'a' + 1 }}"
+    with pytest.raises(DataError, match=r"client 'a'.*roles user, assistant: can only concat"):
+        learned(tokenizer, PAIR)
+    with pytest.raises(ModelError, match=r"prompt-template in task-args is for one prompt"):
+        learned(tokenizer, CHAT, **{"prompt-template": "Q: {prompt} A: "})
     tokenizer.chat_template = None
     with pytest.raises(ModelError, match="no chat template, and chats need one"):
         learned(tokenizer, CHAT)
@@ -127,3 +143,26 @@ def test_a_response_beyond_the_cut_leaves_nothing_to_learn(
     assert found.rows is not None
     assert found.rows.tolist() == [0, 2, 3]
     assert "1 of 4 texts are left out" in caplog.text
+
+
+def test_texts_without_anything_to_learn_are_refused(tmp_path: Path, llama_folder: Path) -> None:
+    given = examples(tmp_path, [{"prompt": "p" * 40, "response": "yes"}] * 4)
+    with pytest.raises(DataError, match=r"'a': none of 4 texts .* first 45 tokens: raise max-len"):
+        LanguagePreparation(llama_folder, 45, LanguageOptions()).inputs(given)
+
+
+def test_no_text_goes_beyond_the_positions_of_the_model(
+    tmp_path: Path, llama_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "short"
+    shutil.copytree(llama_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 9}))
+    given = examples(tmp_path, [{"text": "x" * size} for size in (3, 30, 4, 5)])
+    with caplog.at_level(logging.WARNING):
+        prepared = LanguagePreparation(folder, 20, LanguageOptions())
+        assert prepared.inputs(given).length(np.arange(4)) == 9
+    assert "1 of 4 texts are longer than the model's positions, 9 tokens" in caplog.text
+    refusing = LanguagePreparation(folder, 20, LanguageOptions(too_long="refuse"))
+    with pytest.raises(DataError, match=r"the model's positions, 9 .*shorten them"):
+        refusing.inputs(given)

@@ -10,12 +10,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    PretrainedConfig,
+)
 
 from clients.language.encoding import Tokens
 from clients.language.inputs import PackedInputs, TokenInputs
+from clients.language.packing import require_packing
 from clients.objectives.base import cross_entropies, cross_entropy
 from clients.preparation import IGNORED, TARGETS
+from models.adapted import AdaptedModel
+from models.adapters import Lora
+from models.errors import ModelError
+from models.tasks import LoadedBase
 
 CPU = torch.device("cpu")
 
@@ -80,6 +92,27 @@ def test_packed_and_padded_texts_have_one_loss_and_gradient(llama_folder: Path) 
         losses.append(float(loss.detach()))
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def adapted(config: PretrainedConfig, targets: str) -> AdaptedModel:
+    torch.manual_seed(0)
+    module = AutoModelForCausalLM.from_config(config)
+    module.config.use_cache = False
+    return AdaptedModel(LoadedBase(module, ()), "causal-lm", Lora(targets=targets), {}, 0)
+
+
+def test_packing_is_refused_where_texts_of_a_row_see_each_other() -> None:
+    small = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1}
+    llama = LlamaConfig(**small, intermediate_size=32, num_attention_heads=2)
+    require_packing(adapted(llama, "q_proj"))
+    gpt2 = GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, n_positions=32)
+    require_packing(adapted(gpt2, "c_attn"))
+    for config, targets in (
+        (MambaConfig(**small, state_size=4), "in_proj"),
+        (BloomConfig(vocab_size=64, hidden_size=16, n_layer=1, n_head=2), "query_key_value"),
+    ):
+        with pytest.raises(ModelError, match=r"packing=true in task-args: \w+ForCausalLM does not"):
+            require_packing(adapted(config, targets))
 
 
 def test_the_loss_is_that_of_transformers(llama_folder: Path) -> None:
