@@ -180,6 +180,8 @@ class Registry(Surroundings):
     def packages_for(self, methods: Iterable[str], objective: str = "") -> dict[str, str]:
         """Return the packages that every node needs, as versions by name.
 
+        Those of the methods, and those that bring a client half which one of them names.
+
         Parameters
         ----------
         methods : iterable of str
@@ -187,9 +189,13 @@ class Registry(Surroundings):
         objective : str
             The local objective, where the settings name one.
         """
-        wanted = {self._known.packages.get(name) for name in methods}
+        chosen = [self[name] for name in methods]
+        objectives = {objective, *(method.objective for method in chosen)}
+        trainers = {method.trainer for method in chosen}
+        wanted = {self._known.packages.get(method.name) for method in chosen}
         for name, package in self._known.packages.items():
-            if objective in self._known.methods[name].objectives:
+            method = self._known.methods[name]
+            if objectives & method.objectives.keys() or trainers & method.trainers.keys():
                 wanted.add(package)
         return {package.name: package.version for package in wanted if package is not None}
 

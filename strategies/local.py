@@ -1,15 +1,19 @@
 """Local: the baseline in which nothing is shared.
 
 Every client keeps training its own adapter from the common start, in the rounds in which it would
-have taken part; the server only keeps what belongs to whom. A client with a base model of its own
-keeps its adapter on its node: the server has no such model.
+have taken part; the server only keeps what belongs to whom. A client with a rank of its own trains
+at that rank, alpha as it is; one with a base model of its own keeps its adapter on its node: the
+server has no such model.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Self
 
-from models.schema import NamedArrays, Vector
+from models.lora.factors import with_rank
+from models.lora.resize import resized
+from models.schema import NamedArrays, Schema, Vector
 from strategies.base import State, Strategy
 from strategies.rounds.context import Instruction, RoundContext, Update
 
@@ -17,15 +21,18 @@ _NOTHING = NamedArrays.of({})
 
 
 class OwnUpdates:
-    """What came back this round, by client."""
+    """What came back this round, by client, each at the rank of the model."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
         self.vectors: dict[str, Vector] = {}
 
     def add(self, update: Update) -> None:
         """Keep one client's adapter, unless it stayed on its node."""
         if len(update.arrays):
-            self.vectors[update.client] = update.arrays.vector.copy()
+            same = update.arrays.schema.arrays == self.schema.arrays
+            arrays = update.arrays if same else resized(update.arrays, self.schema)
+            self.vectors[update.client] = arrays.vector.copy()
 
     def merge(self, other: Self) -> None:
         """Take in another node's clients."""
@@ -39,6 +46,7 @@ class Local(Strategy):
     travels: ClassVar[str] = "the client's own adapter"
     clusterable: ClassVar[bool] = False
     has_global_model: ClassVar[bool] = False
+    mixes_ranks: ClassVar[bool] = True
     mixes_models: ClassVar[bool] = True
 
     def initialise(self, arrays: NamedArrays) -> None:
@@ -50,7 +58,11 @@ class Local(Strategy):
         """Send the client's own adapter, or tell it to go on with the one on its node."""
         if context.roster[client].variant:
             return Instruction(_NOTHING, {"trainer": "partial"})
-        return super().instruct(client, context)
+        told, rank = super().instruct(client, context), context.roster[client].rank
+        schema = told.arrays.schema
+        if rank is None or schema.facts.get("rank") in (None, rank):
+            return told
+        return replace(told, arrays=resized(told.arrays, with_rank(schema, rank)))
 
     def instruct_evaluation(self, client: str, context: RoundContext) -> Instruction:
         """Let it evaluate what it trained."""
@@ -58,7 +70,7 @@ class Local(Strategy):
 
     def begin(self, context: RoundContext) -> OwnUpdates:
         """Open an empty shelf."""
-        return OwnUpdates()
+        return OwnUpdates(self.arrays.schema)
 
     def conclude(self, aggregation: OwnUpdates, context: RoundContext) -> None:
         """Put every returned adapter in its client's place."""

@@ -152,16 +152,21 @@ def doctor(
     raise typer.Exit(code)
 
 
-@main.command()
+@main.command(epilog="Exit codes: 0 done; 6 one is no run directory, or cannot be understood.")
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
 ) -> None:
     """Draw the reports of runs again."""
     from app.report import write_report
 
-    with _errors_for_people():
-        for folder in runs:
-            typer.echo(write_report(folder.absolute()))
+    code = 0
+    for folder in runs:  # one that cannot be read keeps no other from being drawn
+        try:
+            with _errors_for_people():
+                typer.echo(write_report(folder.absolute()))
+        except typer.Exit as end:
+            code = code or end.exit_code
+    raise typer.Exit(code)
 
 
 @main.command(epilog="Exit codes: 0 done; 2 configuration; 3 data.")

@@ -118,15 +118,15 @@ def read_node_config(text: str) -> Mapping[str, object]:
     ConfigurationError
         It is not that.
     """
-    pairs = [pair.partition("=") for pair in shlex.split(text, posix=True)]
-    lines = [
-        f"{key} = {value if _is_toml(value) else json.dumps(value)}" for key, _, value in pairs
-    ]
     try:
+        pairs = [pair.partition("=") for pair in shlex.split(text, posix=True)]
+        lines = [
+            f"{key} = {value if _is_toml(value) else json.dumps(value)}" for key, _, value in pairs
+        ]
         if not all(equals for _, equals, _ in pairs):
             raise ValueError("a pair lacks its '='")
         return tomllib.loads("\n".join(lines))
-    except ValueError as error:  # TOML's error is one
+    except ValueError as error:  # TOML's error is one, as is shlex's
         raise ConfigurationError(
             f"--node: '{text}' is no node configuration ({error}); write it as for "
             'flower-supernode: \'client-id="hospital-a" data-path="/data/a"\''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from models.errors import ConfigurationError
 from models.files import write_text
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_IMPORTED = re.compile(r"^from \S+ import (.+)$", re.MULTILINE)
 
 
 def write_method(name: str, folder: Path | None, console: Console) -> Path:
@@ -49,7 +51,7 @@ def write_method(name: str, folder: Path | None, console: Console) -> Path:
         "name": name,
         "package": f"bouquet-{name}",
         "module": f"bouquet_{name.replace('-', '_')}",
-        "kind": "".join(word.capitalize() for word in name.split("-")),
+        "kind": _class_name(name),
         "version": version("fedbouquet"),
     }
     for file, text in FILES.items():
@@ -66,3 +68,11 @@ def write_method(name: str, folder: Path | None, console: Console) -> Path:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return folder
+
+
+def _class_name(method: str) -> str:
+    """Return the name of the method's class: none that Python or the template has for itself."""
+    made = "".join(word.capitalize() for word in method.split("-"))
+    imports = [line for text in FILES.values() for line in _IMPORTED.findall(text)]
+    taken = {name for line in imports for name in line.split(", ")}
+    return f"{made}Method" if keyword.iskeyword(made) or made in taken else made

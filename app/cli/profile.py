@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich import box
@@ -14,11 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.merging import merge
+from app.compare.cells import plan_cells
+from app.compare.contestants import parse_contestants
 from app.profile.advice import AWAY, CONCEPTS, FEATURES, LABELS, SIZES, Advice, Profile, advise
 from app.profile.measures import Measured
 from app.registry import registry
 from app.report.wording import UNKNOWN
 from app.settings import parse_run_config
+from models.errors import ConfigurationError
 
 
 def show_profile(
@@ -33,9 +36,9 @@ def show_profile(
     """
     from app.profile.looking import look
 
-    settings = parse_run_config(merge(files, words), registry())
-    profile = look(settings, embed)
-    found = advise(profile)
+    config = merge(files, words)
+    profile = look(parse_run_config(config, registry()), embed)
+    found = able(advise(profile), profile, config)
     if as_json:
         told = [{**asdict(one), "papers": papers(one)} for one in found]
         console.print_json(json.dumps({"profile": asdict(profile), "advice": told}))
@@ -50,6 +53,30 @@ def show_profile(
     given = [word for file in files for word in ("-c", str(file))]
     command = ["bouquet", "compare", *given, *words, "--methods", methods, "--seeds", "3"]
     console.print(Text(f"Try them: {shlex.join(command)}"), soft_wrap=True)
+
+
+def able(found: Sequence[Advice], profile: Profile, config: Mapping[str, object]) -> list[Advice]:
+    """Leave out what could not run here, such as a mean of adapters of different models."""
+    kept = (replace(one, methods=_able(one, profile, config)) for one in found)
+    return [one for one in kept if one.methods]
+
+
+def _able(advice: Advice, profile: Profile, config: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(method for method in advice.methods if _runs(method, profile, config))
+
+
+def _runs(method: str, profile: Profile, config: Mapping[str, object]) -> bool:
+    (one,) = parse_contestants(method)
+    presets = {one.preset: merge([], [one.preset])} if one.preset else {}
+    try:
+        first, *_ = plan_cells("", config, [one], presets, 1, Path())
+        settings = parse_run_config(first.config, registry())
+    except ConfigurationError:
+        return False
+    strategy = registry().compose(settings.methods, settings.method_options)
+    return (strategy.takes_ranks or not profile.ranks) and (
+        strategy.takes_models or not profile.models
+    )
 
 
 def papers(advice: Advice) -> list[str]:

@@ -18,6 +18,18 @@ from models.errors import ConfigurationError
 # What a run is called and where it lies changes nothing of what it computes.
 _NOT_HASHED = (MAY_CHANGE | {"out-dir", "run-name"}) - {"num-server-rounds"}
 
+# A preset may be a whole scenario; as a method among others it meets this one's clients.
+_SCENARIO = frozenset(
+    {
+        "baselines", "clients-per-round", "clock", "dataset", "drift", "drift-args",
+        "group-columns", "image-column", "label-column", "labels", "messages-column", "num-clients",
+        "num-server-rounds", "out-dir", "participation", "participation-args", "partition",
+        "partition-args", "population", "population-args", "prompt-column", "response-column",
+        "resume", "server-data-path", "table-columns", "task", "task-args", "test-fraction",
+        "text-column",
+    }
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -78,7 +90,7 @@ def plan_cells(
         The scenario's run-config.
     contestants : sequence of Contestant
     presets : mapping of str to mapping
-        What the presets that contestants name change.
+        What the presets that contestants name say; data, clients and rounds stay the scenario's.
     seeds : int
         How many, from the scenario's ``seed`` on; the partition stays that of the first one.
     folder : Path
@@ -98,7 +110,9 @@ def plan_cells(
     errors: list[str] = []
     for seed in range(first.seed, first.seed + seeds):
         for one in [*contestants, *alone]:
-            own = {**common, **presets.get(one.preset, {}), **one.settings, "seed": seed}
+            brought = presets.get(one.preset, {}).items()
+            told = {key: value for key, value in brought if key not in _SCENARIO}
+            own = {**common, **told, **one.settings, "seed": seed}
             own |= {"partition-seed": first.to_flat()["partition-seed"]}
             try:
                 settings = parse_run_config(own, registry())

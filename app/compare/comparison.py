@@ -149,7 +149,7 @@ def findings(comparison: Comparison) -> list[str]:
     ]
     if others:
         said.append(f"Not distinguishable from each other: {'; '.join(others)}.")
-    if alike or others:
+    if behind:
         said.append(
             f"Distinguishable means p < 0.05 in a paired t-test over {counted(count, 'seed')}, "
             "adjusted by Holm for all pairs; with few seeds only large differences are."

@@ -48,7 +48,7 @@ def parse_contestants(text: str) -> list[Contestant]:
     ----------
     text : str
         Methods or compositions between commas, each method with its options in parentheses; or
-        presets, which may change anything.
+        presets, of which all counts but the scenario.
 
     Raises
     ------

@@ -95,8 +95,9 @@ def _pairs(comparison: Comparison) -> Html | None:
     head = ["Methods", "Difference", "p, adjusted", "Clients better", "p over clients"]
     words = (
         "Mean accuracy over clients, first minus second, within a seed. p: paired t-test over "
-        "seeds, adjusted by Holm. Clients better: how many have more with the first; the last "
-        "column is Wilcoxon's signed-rank test over them, which speaks of these clients only."
+        "seeds (sign test where all agree), adjusted by Holm; seeds change training and not the "
+        "partition. Clients better: how many have more with the first; the last column is "
+        "Wilcoxon's signed-rank test over them, which says nothing of other seeds."
     )
     return join(
         element("h2", "Pairs"),

@@ -1,7 +1,8 @@
 """Intervals over seeds and paired comparisons.
 
 Runs of one seed share partition, first model and order of data, so methods are compared by the
-differences within a seed: Student's t for paired samples, p-values adjusted by Holm's step-down for
+differences within a seed: Student's t for paired samples, or the exact sign test where all seeds
+agree on one difference, which leaves t without a value; p-values adjusted by Holm's step-down for
 all pairs of methods. With few seeds this finds only large differences, and with one seed none. A
 second, weaker view asks whether the same clients fare better: Wilcoxon's signed-rank test over the
 clients' mean differences, which says nothing about another partition or other seeds.
@@ -21,6 +22,8 @@ from app.compare.outcomes import Outcome
 from app.report.record import mean
 
 LEVEL = 0.05
+_SAME = 1e-9
+"""Differences of accuracies that are no more apart are the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Pair:
     difference : Interval
         Of `one` minus `other`, over the seeds that both have.
     p_value : float or None
-        Of the paired t-test, adjusted by Holm; None with fewer than two seeds.
+        Of the paired test over seeds, adjusted by Holm; None with fewer than two seeds.
     clients_better : float or None
         Share of the clients that fare better with `one`; None where clients are not known.
     clients_p_value : float or None
@@ -103,8 +106,9 @@ def compare_pairs(outcomes: Sequence[Outcome], key: str) -> list[Pair]:
 def _paired_t(differences: Sequence[float]) -> float | None:
     if len(differences) < 2:
         return None
-    if np.ptp(differences) == 0.0:  # the t statistic has no value then
-        return 1.0 if differences[0] == 0.0 else 0.0
+    if np.ptp(differences) < _SAME:
+        # Accuracies are counts, so a few seeds may well agree: t has no value then, signs have one.
+        return 1.0 if abs(differences[0]) < _SAME else 2.0 ** (1 - len(differences))
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from app.doctor.finding import Finding
+from models.errors import one_line
 
 MOST_SECONDS_APART = 30.0
 
@@ -24,7 +25,12 @@ def connection_file() -> Path:
 def check_connection(name: str) -> Iterator[Finding]:
     """Ask a SuperLink whether it is well, by the name that ``flwr run`` knows it by."""
     about = f"SuperLink '{name}'"
-    entry = _entry(name)
+    try:
+        entry = _entry(name)
+    except (OSError, ValueError) as error:  # TOML's error is one
+        found = f"{connection_file()} cannot be read: {one_line(str(error))}"
+        yield Finding("problem", about, found, "mend that file; flwr reads it too")
+        return
     if entry is None:
         yield Finding(
             "problem",
@@ -39,7 +45,15 @@ def check_connection(name: str) -> Iterator[Finding]:
     if not address or address.startswith(":"):
         yield Finding("good", about, "Flower's local SuperLink, started when a run needs it")
         return
-    if certificates and not Path(certificates).expanduser().is_file():
+    if certificates and not Path(certificates).is_absolute():
+        yield Finding(
+            "problem",
+            about,
+            f"root-certificates '{certificates}' is not absolute, and flwr refuses it",
+            "write the whole path, from / on",
+        )
+        return
+    if certificates and not Path(certificates).is_file():
         yield Finding(
             "problem",
             about,
@@ -49,10 +63,10 @@ def check_connection(name: str) -> Iterator[Finding]:
         return
     secure = not entry.get("insecure")
     url = f"{'https' if secure else 'http'}://{address}/health"
-    verify = str(Path(certificates).expanduser()) if certificates else True
+    verify = certificates or True
     try:
         answer = httpx.get(url, timeout=10.0, verify=verify)
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         yield Finding(
             "problem",
             about,
@@ -95,7 +109,7 @@ def check_clock(about: str, said: str | None, now: datetime) -> Iterator[Finding
 def _entry(name: str) -> Mapping[str, object] | None:
     try:
         told = tomllib.loads(connection_file().read_text("utf-8"))
-    except (FileNotFoundError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except FileNotFoundError:
         return None
     links = told.get("superlink")
     entry = links.get(name) if isinstance(links, dict) else None

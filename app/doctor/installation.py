@@ -61,7 +61,11 @@ def check_commands() -> Iterator[Finding]:
 
 def check_ports(root: Path) -> Iterator[Finding]:
     """Say who listens where ``flwr run`` starts its local SuperLink."""
-    port = int(os.environ.get(_LOCAL_PORT, "39091"))
+    told = os.environ.get(_LOCAL_PORT, "39091")
+    port = int(told) if told.isdecimal() else 0
+    if not 0 < port < 1 << 16:
+        yield Finding("problem", "ports", f"{_LOCAL_PORT} is '{told}'", "set it to a free port")
+        return
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", port)) == 0
     if not taken:
@@ -94,6 +98,9 @@ def check_folder(about: str, folder: Path) -> Iterator[Finding]:
     there = folder
     while not there.exists():
         there = there.parent
+    if not there.is_dir():
+        yield Finding("problem", about, f"{there} is no folder", f"choose another {about}")
+        return
     if not os.access(there, os.W_OK):
         yield Finding("problem", about, f"{there} cannot be written to", f"choose another {about}")
         return

@@ -10,17 +10,19 @@ from pydantic import BaseModel
 from app.plugins.method import Method
 from clients.objectives import Objective
 from clients.trainers import Trainer
-from strategies.base import Options, Strategy
+from models.adapters import option_errors
+from strategies.base import Options, Strategy, Wrapper
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_FORM = "lower-case letters, digits and single hyphens, beginning with a letter"
 
 
 def form_error(found: object) -> str:
     """Say why what an entry point gave cannot be a method; empty if it can."""
     if not isinstance(found, Method):
         return f"gives {_kind(found)}, not a Method"
-    if not isinstance(found.name, str) or not _NAME.fullmatch(found.name):
-        return f"its name {found.name!r} is not of lower-case letters, digits and single hyphens"
+    if not _is_name(found.name):
+        return f"its name {found.name!r} is not of {_FORM}"
     if found.strategy is None and not found.objectives and not found.trainers:
         return "has no half: neither a strategy nor an objective nor a trainer"
     errors = [*_texts(found), *_server_half(found.strategy)]
@@ -61,12 +63,27 @@ def _texts(method: Method) -> list[str]:
     ]
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def _server_half(half: object) -> list[str]:
     if half is None:
         return []
     if not isinstance(half, type) or not issubclass(half, Strategy):
         return [f"its server half is {_kind(half)}, not a subclass of Strategy"]
-    return _options(half, half.Options)
+    errors = [*_about(half, half.about), *_about(half, half.travels, "travels")]
+    inner = half.default_inner if issubclass(half, Wrapper) else None
+    if inner is not None and not (isinstance(inner, type) and issubclass(inner, Strategy)):
+        told = f"{half.__name__}.default_inner is {_kind(inner)}"
+        errors.append(f"{told}, not a subclass of Strategy")
+    return errors + _options(half, half.Options)
+
+
+def _about(half: type, told: object, name: str = "about") -> list[str]:
+    if isinstance(told, str):
+        return []
+    return [f"{half.__name__}.{name} is {_kind(told)}, not a text of the class (ClassVar[str])"]
 
 
 def _options(half: type[Strategy], options: object) -> list[str]:
@@ -79,7 +96,7 @@ def _options(half: type[Strategy], options: object) -> list[str]:
                 f"{half.__name__}.Options must be a subclass of {needed.__name__}, the options of "
                 f"{base.__name__}, which it is built on"
             ]
-    return _without_default(half.__name__, options)
+    return _defaults(half.__name__, options)
 
 
 def _classes(word: str, given: object, base: type[BaseModel]) -> list[str]:
@@ -87,19 +104,32 @@ def _classes(word: str, given: object, base: type[BaseModel]) -> list[str]:
         return [f"{word} is {_kind(given)}, not a mapping of names to classes"]
     errors = []
     for name, half in given.items():
+        if not _is_name(name):
+            errors.append(f"{word}: {name!r} is not of {_FORM}")
         if not isinstance(half, type) or not issubclass(half, base):
             errors.append(f"{word}: '{name}' is {_kind(half)}, not a subclass of {base.__name__}")
         else:
-            errors += _without_default(half.__name__, half)
+            errors += _about(half, getattr(half, "about", None)) + _defaults(half.__name__, half)
     return errors
 
 
-def _without_default(owner: str, options: type[BaseModel]) -> list[str]:
-    return [
-        f"option '{name.replace('_', '-')}' of {owner} has no default"
-        for name, option in options.model_fields.items()
-        if option.is_required()
-    ]
+def _defaults(owner: str, options: type[BaseModel]) -> list[str]:
+    """Say which options have no default, or one that could not be written in the settings."""
+    errors, defaults = [], {}
+    for field, option in options.model_fields.items():
+        name = option.alias or field.replace("_", "-")
+        default = option.get_default(call_default_factory=True)
+        if option.is_required():
+            errors.append(f"option '{name}' of {owner} has no default")
+        elif default is not None and not isinstance(default, str | int | float | bool):
+            told = f"the default of option '{name}' of {owner} is {_kind(default)}"
+            errors.append(f"{told}, not a text, number or true/false")
+        elif default is not None:
+            defaults[name] = default
+    if errors:
+        return errors
+    wrong = option_errors(options, defaults)
+    return [f"a default of {owner} is not what it allows: {line}" for line in wrong]
 
 
 def _preset(preset: object) -> list[str]:

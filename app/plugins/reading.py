@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 
 from app.plugins.checks import form_error, missing_half
@@ -102,12 +104,13 @@ def read_plugins(known: Plugins, points: Iterable[importlib.metadata.EntryPoint]
     for point in sorted(points, key=lambda p: (package_of(p), p.name)):
         package = package_of(point)
         try:
-            found = point.load()
+            with redirect_stdout(sys.stderr):  # what a list is printed to is no place for others
+                found = point.load()
+            wrong = form_error(found) or known.taken(found)
         except (Exception, SystemExit) as error:  # it may fail in any way; the rest must work
             reason = one_line(f"{type(error).__name__}: {error}", 500)
             known.broken.append(Broken(point.name, package, f"it does not load: {reason}"))
             continue
-        wrong = form_error(found) or known.taken(found)
         if wrong:
             known.broken.append(Broken(point.name, package, wrong))
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import main
+from fedbouquet import FedAvg
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,3 +113,15 @@ def test_what_cannot_be_written_is_said(words: list[str], reason: str) -> None:
     done = CliRunner().invoke(main, ["new-method", *words])
     assert done.exit_code == 2
     assert reason in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("fed-avg", "FedAvgMethod"), ("method", "MethodMethod"), ("none", "NoneMethod"), ("q", "Q")],
+)
+def test_the_class_has_a_name_that_nobody_else_has(name: str, kind: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["new-method", name, "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    space = runpy.run_path(str(tmp_path / f"bouquet_{name.replace('-', '_')}.py"), run_name=kind)
+    assert space["METHOD"].strategy is space[kind]
+    assert issubclass(space[kind], FedAvg)

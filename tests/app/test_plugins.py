@@ -15,6 +15,7 @@ from rich.console import Console
 
 from app.cli.merging import merge
 from app.cli.methods import methods_as_json, show_methods
+from app.plugins.checks import form_error
 from app.registry import BUILT_IN, Registry
 from app.settings import parse_run_config
 from clients.objectives import OBJECTIVES
@@ -65,11 +66,25 @@ class Gentle(CrossEntropy):
 METHOD = Method("gentle", None, "paper", objectives={"gentle": Gentle})
 """
 START = """
-from fedbouquet import CrossEntropy, FedAvg, FedAvgOptions, FedProx, Method, Options, Trainer
+from typing import Annotated
+
+from pydantic import Field
+
+from fedbouquet import (
+    CrossEntropy,
+    FedAvg,
+    FedAvgOptions,
+    FedProx,
+    Method,
+    Options,
+    Trainer,
+    Wrapper,
+)
 
 """
 BROKEN = {
     "absent-import": ("import no_such_module", "No module named 'no_such_module'"),
+    "does-not-parse": ("def METHOD(:", "it does not load: SyntaxError: invalid syntax"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "no-attribute": ("OTHER = 1", "has no attribute 'METHOD'"),
     "not-a-method": (START + "METHOD = FedAvg", "gives the class FedAvg, not a Method"),
@@ -115,6 +130,38 @@ BROKEN = {
         + "class A(FedAvg):\n    class Options(Options):\n        rate: float = 1.0\n"
         + "METHOD = Method('a', A, '')",
         "A.Options must be a subclass of FedAvgOptions, the options of FedAvg",
+    ),
+    "default-out-of-range": (
+        START
+        + "class A(FedAvg):\n    class Options(FedAvgOptions):\n"
+        + "        mu: Annotated[float, Field(ge=0)] = -1.0\n"
+        + "METHOD = Method('a', A, '')",
+        "a default of A is not what it allows: mu = -1.0: Input should be greater than",
+    ),
+    "default-of-another-type": (
+        START
+        + "class A(Trainer):\n    rate: float = 'fast'\n"
+        + "METHOD = Method('a', FedAvg, '', trainers={'b': A})",
+        "a default of A is not what it allows: rate = 'fast'",
+    ),
+    "default-made": (
+        START
+        + "class A(FedAvg):\n    class Options(FedAvgOptions):\n"
+        + "        layers: list[int] = Field(default_factory=list)\n"
+        + "METHOD = Method('a', A, '')",
+        "the default of option 'layers' of A is a list, not a text, number or true/false",
+    ),
+    "no-words": (
+        START + "class A(FedAvg):\n    about = None\nMETHOD = Method('a', A, '')",
+        "A.about is a NoneType, not a text of the class",
+    ),
+    "wraps-a-name": (
+        START + "class A(Wrapper):\n    default_inner = 'fedavg'\nMETHOD = Method('a', A, '')",
+        "A.default_inner is a str, not a subclass of Strategy",
+    ),
+    "bad-half-name": (
+        START + "METHOD = Method('a', FedAvg, '', trainers={1: Trainer})",
+        "trainers: 1 is not of lower-case letters",
     ),
     "strange-preset": (
         START + "METHOD = Method('a', FedAvg, '', preset={'seed': [1]})",
@@ -177,6 +224,29 @@ def test_a_package_with_a_client_half_alone(packages: Packages) -> None:
     assert found.packages_for(("fedavg",), "gentle") == {"plugin-gentle": "1.2"}
     with pytest.raises(ConfigurationError, match=r"no server half; use objective='gentle'"):
         parse_run_config({"strategy": "gentle"}, found)
+
+
+def test_halves_may_come_in_two_packages_and_every_node_needs_both(packages: Packages) -> None:
+    packages.add("server", START + "METHOD = Method('server', FedAvg, '', trainer='slow')")
+    packages.add(
+        "client", START + "METHOD = Method('client', None, '', trainers={'slow': Trainer})"
+    )
+    found = packages.registry()
+    assert found.broken == []
+    both = {"plugin-client": "1.2", "plugin-server": "1.2"}
+    assert found.packages_for(("fedopt", "server")) == both
+
+
+def test_what_a_package_prints_is_no_part_of_a_list(
+    packages: Packages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages.add("nova", "print('hello')" + GOOD)
+    assert packages.registry().broken == []
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_built_in_methods_keep_to_the_form() -> None:
+    assert {m.name: said for m in BUILT_IN if (said := form_error(m))} == {}
 
 
 @pytest.mark.parametrize("name", BROKEN)

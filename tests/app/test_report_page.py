@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from report_runs import full_run, metrics_line, minimal_run, write_clients, write_lines
+from typer.testing import CliRunner
 
+from app.cli import main
 from app.report import write_report
 from models.errors import RunDirectoryError
 
@@ -217,3 +219,13 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_no_run_directory(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"is no run directory: neither metrics\.jsonl nor"):
         write_report(tmp_path)
+
+
+def test_a_folder_that_is_no_run_keeps_no_other_from_being_drawn(tmp_path: Path) -> None:
+    minimal_run(tmp_path / "a")
+    minimal_run(tmp_path / "b")
+    names = [str(tmp_path / name) for name in ("a", "none", "b")]
+    done = CliRunner().invoke(main, ["report", *names])
+    assert done.exit_code == RunDirectoryError.code
+    assert f"{tmp_path}/none is no run directory" in done.output
+    assert all((tmp_path / name / "report.html").is_file() for name in ("a", "b"))

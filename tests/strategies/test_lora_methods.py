@@ -12,6 +12,7 @@ from models.lora.factors import with_rank, with_roles
 from models.schema import NamedArrays, Schema
 from strategies.aggregation.lora.product import deltas_of, dense
 from strategies.base import Strategy
+from strategies.local import Local
 from strategies.lora.cellm import CELLM
 from strategies.lora.fedex_lora import FedExLoRA
 from strategies.lora.fedit import FedIT
@@ -372,3 +373,17 @@ def test_flora_starts_afresh_from_seed_and_round() -> None:
     assert not np.array_equal(once[A], twice[A])
     assert np.abs(once[A]).max() <= 1 / np.sqrt(SHAPE[1])
     assert not once[B].any()
+
+
+def test_alone_a_client_goes_on_at_its_own_rank() -> None:
+    strategy, where = started(Local, start(4)), context(1, 3, (2, 4, None))
+    sent = [strategy.instruct(f"c-{i}", where).arrays for i in range(3)]
+    assert [arrays[A].shape[0] for arrays in sent] == [2, 4, 4]
+    trained = [drawn(arrays.schema, i) for i, arrays in enumerate(sent)]
+    play(strategy, trained, where=where)
+    for i, arrays in enumerate(trained):
+        np.testing.assert_array_equal(
+            strategy.instruct(f"c-{i}", where).arrays.vector, arrays.vector
+        )
+        (own,), (whole,) = (deltas_of(a).values() for a in (arrays, strategy.model_for(f"c-{i}")))
+        np.testing.assert_allclose(dense(whole), dense(own), rtol=1e-6)

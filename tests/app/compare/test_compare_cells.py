@@ -12,8 +12,10 @@ from rich.console import Console
 from app.cli.comparing.command import scenario_name
 from app.cli.comparing.runs import run_cells
 from app.cli.launch import Outcome
-from app.compare.cells import Cell, plan_cells
+from app.compare.cells import _SCENARIO, Cell, plan_cells
 from app.compare.contestants import parse_contestants
+from app.registry import registry
+from app.settings import declared_keys, parse_run_config
 from models.errors import ConfigurationError
 
 
@@ -45,6 +47,28 @@ def test_names_change_with_the_settings_and_with_nothing_else(tmp_path: Path) ->
     assert [c.folder.name for c in planned(tmp_path / "elsewhere", threads=1)] == names
     for other in ({"num-server-rounds": 3}, {"partition-seed": 5}, {"learning-rate": 0.1}):
         assert not set(names) & {c.folder.name for c in planned(tmp_path, **other)}
+
+
+def test_a_preset_meets_the_scenario_s_clients(tmp_path: Path) -> None:
+    """It brings its method; what it says of data, clients and rounds is another scenario's."""
+    preset = {
+        "strategy": "fedstale",
+        "local-epochs": 1,
+        "num-clients": 3,
+        "num-server-rounds": 2,
+        "label-column": "parity",
+        "out-dir": str(tmp_path / "elsewhere"),
+        "seed": 1,
+    }
+    told = parse_contestants("fedavg, preset:mine")
+    base = {"num-clients": 9, "baselines": "local"}
+    cells = plan_cells("digits", base, told, {"mine": preset}, 1, tmp_path)
+    (mine,) = (parse_run_config(c.config, registry()) for c in cells if c.method == "preset:mine")
+    assert (mine.methods, mine.local_epochs, mine.seed) == (("fedstale",), 1, 42)
+    assert (mine.num_clients, mine.num_server_rounds, mine.label_column) == (9, 20, "")
+    assert mine.out_dir == tmp_path
+    assert mine.baselines == ()
+    assert declared_keys().keys() > _SCENARIO
 
 
 def test_errors_name_the_method_and_nothing_is_made(tmp_path: Path) -> None:

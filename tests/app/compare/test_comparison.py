@@ -83,11 +83,23 @@ def test_equal_runs_are_not_distinguishable() -> None:
     assert (pair.p_value, pair.clients_p_value, pair.distinguishable) == (1.0, 1.0, False)
 
 
+@pytest.mark.parametrize(("seeds", "p_value"), [(2, 0.5), (3, 0.25), (6, 0.03125)])
+def test_seeds_that_agree_but_for_rounding_are_counted_as_signs(seeds: int, p_value: float) -> None:
+    """The least p-value that signs can have; two seeds of 36 test rows agree easily."""
+    first = [k / 36 for k in range(seeds)]
+    runs = {"p": first, "q": [value + 0.1 for value in first]}
+    assert np.ptp(np.subtract(runs["q"], runs["p"])) != 0.0
+    told = [Outcome(m, s, {"x": v}, {}, ()) for m, own in runs.items() for s, v in enumerate(own)]
+    (pair,) = compare_pairs(told, "x")
+    assert (pair.p_value, pair.distinguishable) == (p_value, p_value < 0.05)
+
+
 def test_the_words_say_what_cannot_be_told_apart(comparison: Comparison) -> None:
     said = " ".join(findings(comparison))
     assert "fedavg has the largest mean accuracy over clients: 85.2 %" in said
     assert "Not distinguishable from fedavg: fedstale." in said
     assert "Behind it beyond chance: local" in said
+    assert "Distinguishable means p < 0.05" in said
 
 
 def test_one_seed_tells_nothing_apart(tmp_path: Path) -> None:

@@ -47,6 +47,19 @@ def test_a_port_that_something_else_holds_is_a_problem(monkeypatch: pytest.Monke
         assert only(check_ports(Path("/app"))).level == "problem"
 
 
+def test_a_port_that_is_none_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told in ("many", "0", "70000"):
+        monkeypatch.setenv("FLWR_LOCAL_SUPERLINK_HTTP_API_PORT", told)
+        assert f"is '{told}'" in only(check_ports(Path("/app"))).found
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/below"):
+        one = only(check_folder("out-dir", tmp_path / place))
+        assert (one.level, one.found) == ("problem", f"{tmp_path / 'file'} is no folder")
+
+
 def test_folders_are_checked_before_they_exist(tmp_path: Path) -> None:
     assert only(check_folder("out-dir", tmp_path / "a" / "b")).level in ("good", "warning")
     assert not (tmp_path / "a").exists()
@@ -77,6 +90,31 @@ def test_a_superlink_that_is_not_named_or_does_not_answer(
     assert f"{address} does not answer" in one.found
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("[superlink.lab", "cannot be read: "),
+        ('[superlink.lab]\naddress = "here:port"\ninsecure = true', "here:port does not answer"),
+        (
+            '[superlink.lab]\naddress = "here:1"\nroot-certificates = "ca.crt"',
+            "root-certificates 'ca.crt' is not absolute",
+        ),
+        (
+            '[superlink.lab]\naddress = "here:1"\nroot-certificates = "/none/ca.crt"',
+            "root-certificates '/none/ca.crt' does not exist",
+        ),
+    ],
+)
+def test_a_connection_that_is_written_wrongly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, said: str
+) -> None:
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path))
+    (tmp_path / "config.toml").write_text(told)
+    one = only(check_connection("lab"))
+    assert one.level == "problem"
+    assert said in one.found
+
+
 def test_a_node_configuration_is_read_as_flower_reads_it() -> None:
     text = 'client-id="hospital-a" data-path="/data/a b" rank=4'
     assert read_node_config(text) == {
@@ -86,3 +124,5 @@ def test_a_node_configuration_is_read_as_flower_reads_it() -> None:
     }
     with pytest.raises(ConfigurationError, match="no node configuration"):
         read_node_config("no pairs")
+    with pytest.raises(ConfigurationError, match="No closing quotation"):
+        read_node_config('client-id="a')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from app.cli import main
+from app.cli.profile import able
 from app.compare.contestants import parse_contestants
 from app.profile.advice import Profile, advise
 from app.profile.measures import Measured
@@ -47,6 +49,18 @@ def test_whatever_is_advised_can_be_run() -> None:
             if not one.preset:
                 methods = parse_run_config(one.settings, registry()).methods
                 assert registry()[methods[0]].paper
+
+
+def test_what_cannot_run_here_is_not_advised() -> None:
+    """Ranks or base models of the clients' own rule out what averages whole adapters."""
+    skewed = Profile(9, Measured(0.9, 0.1), 0.9, 2)
+    ranks = replace(skewed, ranks=True)
+    found = able(advise(ranks), ranks, {"rank-args": "ranks=[2, 4]"})
+    assert {m for one in found for m in one.methods} == {"flexlora", "hetlora", "flora", "local"}
+    models = replace(skewed, models=True)
+    told = [one.methods for one in able(advise(models), models, {})]
+    assert told == [("fedsa", "fedproto", "pfedlora"), ("local",)]
+    assert able(advise(skewed), skewed, {}) == advise(skewed)
 
 
 @pytest.fixture(autouse=True)
