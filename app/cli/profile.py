@@ -69,7 +69,7 @@ def _runs(method: str, profile: Profile, config: Mapping[str, object]) -> bool:
     (one,) = parse_contestants(method)
     presets = {one.preset: merge([], [one.preset])} if one.preset else {}
     try:
-        first, *_ = plan_cells("", config, [one], presets, 1, Path())
+        first, *_ = plan_cells("profile", config, [one], presets, 1, Path.cwd())
         settings = parse_run_config(first.config, registry())
     except ConfigurationError:
         return False

@@ -49,14 +49,32 @@ def _mismatch(requirement: Requirement) -> str:
 
 
 def check_commands() -> Iterator[Finding]:
-    """Look for Flower's commands."""
+    """Look for Flower's commands, and whether they see what is installed here."""
     for name in ("flwr", "flower-superlink", "flower-supernode"):
         try:
-            find_command(name)
+            path = find_command(name)
         except ConfigurationError as error:
             yield Finding("problem", "commands", str(error), "pip install 'flwr[simulation]'")
             return
+        if elsewhere := _other_python(Path(path)):
+            yield Finding(
+                "warning",
+                "commands",
+                f"{path} belongs to {elsewhere}, and this is {sys.executable}: a run does not see "
+                "packages, such as those of methods, that are installed here alone",
+                "python -m pip install --force-reinstall --no-deps flwr, or install them there",
+            )
+            return
     yield Finding("good", "commands", "flwr, flower-superlink and flower-supernode are there")
+
+
+def _other_python(script: Path) -> str:
+    """Return the interpreter that a script begins with; empty if it is this environment's."""
+    with script.open("rb") as file:
+        line = file.readline(1000).decode("utf-8", "replace").strip()
+    named = Path(line.removeprefix("#!").strip())
+    ours = not line.startswith("#!/") or named.parent == Path(sys.executable).parent
+    return "" if ours or not named.name.startswith("python") else str(named)
 
 
 def check_ports(root: Path) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import socket
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,12 @@ import pytest
 from app.cli.doctor import read_node_config
 from app.doctor.connection import check_clock, check_connection
 from app.doctor.finding import Finding
-from app.doctor.installation import check_folder, check_ports, check_versions
+from app.doctor.installation import (
+    check_commands,
+    check_folder,
+    check_ports,
+    check_versions,
+)
 from models.errors import ConfigurationError
 
 
@@ -45,6 +51,22 @@ def test_a_port_that_something_else_holds_is_a_problem(monkeypatch: pytest.Monke
         held.listen()
         held.settimeout(0.1)
         assert only(check_ports(Path("/app"))).level == "problem"
+
+
+def test_commands_of_another_environment_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "flwr"
+    monkeypatch.setattr("app.doctor.installation.find_command", lambda _: str(script))
+    for first, level in (
+        (f"#!{Path(sys.executable).parent}/python3", "good"),
+        ("#!/usr/bin/env python3", "good"),
+        ("#!/none/bin/python3", "warning"),
+    ):
+        script.write_text(first + "\nprint()\n")
+        one = only(check_commands())
+        assert one.level == level
+    assert "belongs to /none/bin/python3, and this is" in one.found
 
 
 def test_a_port_that_is_none_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
