@@ -73,7 +73,7 @@ def _server_half(half: object) -> list[str]:
     if not isinstance(half, type) or not issubclass(half, Strategy):
         return [f"its server half is {_kind(half)}, not a subclass of Strategy"]
     errors = [*_about(half, half.about), *_about(half, half.travels, "travels")]
-    inner = half.default_inner if issubclass(half, Wrapper) else None
+    inner: object = half.default_inner if issubclass(half, Wrapper) else None
     if inner is not None and not (isinstance(inner, type) and issubclass(inner, Strategy)):
         told = f"{half.__name__}.default_inner is {_kind(inner)}"
         errors.append(f"{told}, not a subclass of Strategy")
