@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -34,12 +34,18 @@ def group_figure(record: RunRecord) -> Figure | None:
     grid = figure.add_gridspec(len(shown), 1, height_ratios=[rows + 2 for rows in shown])
     for place, (column, values) in enumerate(newest.items()):
         axes = style.quiet(figure.add_subplot(grid[place, 0]))
-        _group_panel(axes, column, before.get(column, {}) if after else {}, values)
+        view = record.fairness[1].get(column) or record.fairness[0].get(column)
+        small = view.undefined if view is not None else ()
+        _group_panel(axes, column, before.get(column, {}) if after else {}, values, small)
     return figure
 
 
 def _group_panel(
-    axes: Axes, column: str, before: Mapping[str, GroupScore], after: Mapping[str, GroupScore]
+    axes: Axes,
+    column: str,
+    before: Mapping[str, GroupScore],
+    after: Mapping[str, GroupScore],
+    small: Collection[str],
 ) -> None:
     ranked = sorted(after.items(), key=_lowest_first)
     shown = ranked[:_MOST_VALUES]
@@ -79,9 +85,12 @@ def _group_panel(
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=style.GRID, linewidth=0.8)
     style.percent_axis(axes, "x")
-    compared = [score.accuracy for value, score in ranked if NO_GROUP not in value.split(" & ")]
-    known = [accuracy for accuracy in compared if accuracy is not None]
-    gap = f" Lowest to highest: {points(max(known) - min(known)).lstrip('+')}." if known else ""
+    known = [
+        score.accuracy
+        for value, score in ranked
+        if score.accuracy is not None and value not in small and NO_GROUP not in value.split(" & ")
+    ]
+    gap = f" Lowest to highest: {points(max(known) - min(known)).lstrip('+')}." if known[1:] else ""
     part = f" The {len(shown)} lowest of {len(ranked):,} shown." if shown != ranked else ""
     style.heading(
         axes,

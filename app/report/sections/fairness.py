@@ -36,6 +36,16 @@ _ROWS: Sequence[tuple[str, str, bool]] = (
 )
 
 
+_WORDS = (
+    "Over all clients' test examples. A difference is that between the best and the worst served "
+    "group; 0 is alike. Demographic parity compares how often the model says the second label, "
+    "equal opportunity how often it finds it (true-positive rate), equalised odds that and how "
+    "often it says it wrongly; of more labels it is the one that differs most. An equity-scaled "
+    "figure is the whole's, divided by 1 + the sum of the groups' distances from it. Disparity "
+    "in bits is what the answer tells of the group: in the whole, and inside clients."
+)
+
+
 def fairness_section(before: Views, after: Views, pictures: Sequence[Picture]) -> Html | None:
     """Write the section; None where the run knows no groups.
 
@@ -50,8 +60,10 @@ def fairness_section(before: Views, after: Views, pictures: Sequence[Picture]) -
     newest = after or before
     if not newest and not own:
         return None
+    compared = any("global_disparity" in view.figures for view in newest.values())
     return join(
         element("h2", "Fairness"),
+        element("p", _WORDS, class_="muted") if compared else None,
         *(_view(name, before.get(name), view) for name, view in newest.items()),
         *own,
     )
