@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from clients.objectives.base import Objective
+from clients.objectives.base import Objective, cross_entropies, cross_entropy
 from models.fairness.counts import GROUPS
 
 if TYPE_CHECKING:
@@ -37,13 +37,22 @@ class Fairness(Objective):
         self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
     ) -> torch.Tensor:
         """Return cross-entropy + lambda disparity."""
-        import torch
-
         logits = model.module(**batch).logits
-        loss = torch.nn.functional.cross_entropy(logits, targets)
+        return cross_entropy(logits, targets) + self._term(logits, targets, batch)
+
+    def losses(
+        self, model: AdaptedModel, batch: Mapping[str, torch.Tensor], targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Return each example's cross-entropy + lambda disparity, which is the batch's."""
+        logits = model.module(**batch).logits
+        return cross_entropies(logits, targets) + self._term(logits, targets, batch)
+
+    def _term(
+        self, logits: torch.Tensor, targets: torch.Tensor, batch: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor | float:
         if not self.lambda_fairness or GROUPS not in batch:
-            return loss
-        return loss + self.lambda_fairness * disparity(logits, targets, batch[GROUPS])
+            return 0.0
+        return self.lambda_fairness * disparity(logits, targets, batch[GROUPS])
 
 
 def disparity(logits: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
-from clients.objectives.fairness import disparity
+from clients.objectives.fairness import Fairness, disparity
+from models.fairness.counts import GROUPS
 
 
 def case() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -31,6 +35,20 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     assert logits.grad is not None
     assert logits.grad[:7].abs().sum() > 0
     assert logits.grad[7:].abs().sum() == 0  # of unknown group
+
+
+def test_the_loss_and_those_of_weighted_examples_have_the_term() -> None:
+    logits, targets, groups = case()
+    model: Any = SimpleNamespace(module=lambda **_: SimpleNamespace(logits=logits))
+    plain = torch.nn.functional.cross_entropy(logits, targets)
+    term = disparity(logits, targets, groups)
+    assert float(term.detach()) > 0.01
+    for weight, expected in ((2.0, plain + 2.0 * term), (0.0, plain)):
+        objective = Fairness(lambda_fairness=weight)
+        found = objective.loss(model, {GROUPS: groups}, targets)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(objective.losses(model, {GROUPS: groups}, targets).mean(), found)
+        torch.testing.assert_close(objective.loss(model, {}, targets), plain)
 
 
 @pytest.mark.parametrize("groups", [[0] * 9, [-1] * 9, [3] * 8 + [-1]])
