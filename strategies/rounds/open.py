@@ -12,7 +12,7 @@ from flwr.supercore import log
 
 from models.errors import ClientError, ParticipationError
 from strategies.rounds.closed import ATTEMPTS
-from strategies.rounds.closing import Closing, Standing, Waiting
+from strategies.rounds.closing import Closing, Standing
 from strategies.rounds.context import RoundContext
 from strategies.rounds.frame import DROPOUT, RoundFrame, dropouts
 from strategies.rounds.gathering import Gathering
@@ -119,17 +119,13 @@ class OpenRounds:
         )
 
     def _standing(self, server_round: int, context: Callable[[], RoundContext]) -> Standing:
-        waiting = {
-            client: Waiting(arrival.base_round, arrival.sent, arrival.arrived)
-            for client, arrival in self._out.waiting.items()
-        }
         return Standing(
             round=server_round,
             opened=self._opened,
             now=self._exchange.now(),
             idle=lambda: context().available,
             under_way=self._exchange.under_way,
-            waiting=waiting,
+            waiting=self._out.waiting,
             wanted=self._frame.options.clients_per_round,
         )
 

@@ -8,21 +8,20 @@ from functools import cached_property
 from typing import Protocol
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """An accepted update that no round has taken yet.
+class Waiting(Protocol):
+    """An accepted update that no round has taken yet."""
 
-    Attributes
-    ----------
-    base_round : int
-        The round in which its start was sent.
-    sent, arrived : float
-        Seconds of the exchange's clock.
-    """
+    @property
+    def base_round(self) -> int:
+        """The round in which its start was sent."""
 
-    base_round: int
-    sent: float
-    arrived: float
+    @property
+    def sent(self) -> float:
+        """When it was sent, in seconds of the exchange's clock."""
+
+    @property
+    def arrived(self) -> float:
+        """When its update came, in seconds of the exchange's clock."""
 
 
 @dataclass(frozen=True)

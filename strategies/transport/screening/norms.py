@@ -107,11 +107,13 @@ class NormMemory:
         self._round = 0
         self._before: list[float] = []
         self._now: dict[str, float] = {}
-        self._median = 0.0
+        self._median: float | None = None  # not computed yet
 
     @property
     def median(self) -> float:
         """Median of the newest 1,000 norms accepted before this round; 0 while there are none."""
+        if self._median is None:
+            self._median = float(np.median(self._before)) if self._before else 0.0
         return self._median
 
     def open_round(self, server_round: int) -> None:
@@ -120,8 +122,9 @@ class NormMemory:
             self._before, self._now = [], {}
         elif server_round > self._round:
             self._before, self._now = self._all(), {}
+        if server_round != self._round:
+            self._median = None
         self._round = server_round
-        self._median = float(np.median(self._before)) if self._before else 0.0
 
     def accept(self, client: str, norm: float) -> None:
         """Keep the norm of an accepted update."""
@@ -136,7 +139,7 @@ class NormMemory:
         said, norms = state.get("round", 0), state.get("norms", ())
         self._round = said if isinstance(said, int) else 0
         self._before = [] if isinstance(norms, int) else list(norms)
-        self._now = {}
+        self._now, self._median = {}, None
 
     def _all(self) -> list[float]:
         # In client order, so that the window does not depend on who answered first.
