@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a state folder of their own, one torch thread, a small random base."""
+"""Fixtures for all tests: a state folder of their own, the same random numbers, small bases."""
 
 from __future__ import annotations
 
@@ -10,12 +10,25 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 
 import pytest
+import torch
+from hypothesis import settings
+
+# The same examples in every run, however slow the machine; HYPOTHESIS_PROFILE=default looks for new
+# ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep bases, plans and cards of the tests out of the user's home."""
     os.environ["BOUQUET_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Whatever a test draws without saying from where, it draws the same alone and among others."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

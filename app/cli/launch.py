@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,6 +138,24 @@ class FlowerProcess:
 
     def _text(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """Let a request to end, and a terminal that closes, do within the block what Ctrl-C does."""
+    kinds = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+    # Who ignores one means it, as nohup does; only the main thread may handle signals.
+    changed = [kind for kind in kinds if before[kind] is not signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        changed = []
+    for kind in changed:
+        signal.signal(kind, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for kind in changed:
+            signal.signal(kind, before[kind])
 
 
 def is_final(status: Mapping[str, object] | None) -> bool:

@@ -10,7 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from app.cli.display import Display, choose_display
-from app.cli.launch import INTERRUPTED, FlowerProcess, Outcome, is_final, judge
+from app.cli.launch import (
+    INTERRUPTED,
+    FlowerProcess,
+    Outcome,
+    ended_like_ctrl_c,
+    is_final,
+    judge,
+)
 from app.cli.merging import differing, find_app_root, merge
 from app.cli.run_files import RunFiles
 from app.settings import Settings, declared_keys, parse_run_config
@@ -51,7 +58,8 @@ def run_federation(
     run_files = RunFiles(settings.run_dir)
     with FlowerProcess(root, config, superlink, federation_config) as process:
         try:
-            follow(process, run_files, choose_display(console, settings.num_server_rounds))
+            with ended_like_ctrl_c():
+                follow(process, run_files, choose_display(console, settings.num_server_rounds))
         except KeyboardInterrupt:
             _say_how_to_stop(process.run_id, superlink, settings, console)
             return INTERRUPTED

@@ -13,8 +13,9 @@ from flwr.supercore import log
 from flwr.supercore.exit import add_exit_handler
 from rich.console import Console
 
+from app.built_in import BASELINES
 from app.doctor.rehearsal import write_rehearsal
-from app.registry import BASELINES, registry
+from app.registry import registry
 from app.run_directory import Results, RunDirectory
 from app.run_directory.checkpoint import Checkpoints
 from app.run_directory.export import export_adapter, export_artifacts

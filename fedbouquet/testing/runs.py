@@ -41,6 +41,7 @@ def small(folder: Path, model: Path) -> dict[str, str | int | float | bool]:
         "out-dir": str(folder / "runs"),
         "run-name": "whole",
         "batch-size": 64,
+        "local-steps": 3,
         "node-wait-timeout": 5.0,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import stat
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from app.cli import main
 from app.cli.display import LiveDisplay, PlainDisplay, choose_display, describe_round
-from app.cli.launch import judge
+from app.cli.launch import ended_like_ctrl_c, judge
 from app.cli.run_files import Progress, RunFiles
 
 ROOT = Path(__file__).parents[2]
@@ -393,3 +394,16 @@ def test_the_command_line_starts_without_the_heavy_packages() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_being_told_to_end_is_ctrl_c_unless_it_is_ignored() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), ended_like_ctrl_c():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    nohup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_like_ctrl_c():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, nohup)

@@ -136,8 +136,9 @@ def test_stock_strategies_run_under_it_unchanged(
 
 def test_a_stock_strategy_goes_on_without_who_is_too_slow(vit_folder: Path, tmp_path: Path) -> None:
     config = uneven(
-        tmp_path, vit_folder, participation_args="", num_clients=4, population_args="shape=1.1"
-    )
+        tmp_path, vit_folder, participation_args="", num_clients=4, population_args="shape=1.1",
+        local_steps=0,
+    )  # fmt: skip
     grid, federation = opened(config)
     seconds = sorted(
         grid._scenario.population.device(client).seconds(client.examples or 0, 0, 0)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from app.built_in import BUILT_IN
 from app.plugins.describing import describe_methods
-from app.registry import BUILT_IN, Registry
+from app.registry import Registry
 from clients.trainers import TRAINERS, Around, Trainer
 from fedbouquet.testing import round_context, started
 

@@ -13,10 +13,11 @@ from unittest.mock import patch
 import pytest
 from rich.console import Console
 
+from app.built_in import BUILT_IN
 from app.cli.merging import merge
 from app.cli.methods import methods_as_json, show_methods
 from app.plugins.checks import form_error
-from app.registry import BUILT_IN, Registry
+from app.registry import Registry
 from app.settings import parse_run_config
 from clients.objectives import OBJECTIVES
 from clients.trainers import TRAINERS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from app.registry import BUILT_IN, Method, Registry
+from app.built_in import BUILT_IN
+from app.plugins.method import Method
+from app.registry import Registry
 from strategies.fedavg import FedAvg
 
 

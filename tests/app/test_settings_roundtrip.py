@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from app.registry import BUILT_IN, registry
+from app.built_in import BUILT_IN
+from app.registry import registry
 from app.settings import Settings, config_block, declared_keys, default_config, parse_run_config
 from app.settings.secrets import is_secret_name
 from models.errors import ConfigurationError

@@ -11,9 +11,10 @@ from written import ROOT
 
 import app.cli.methods
 import app.registry
+from app.built_in import BUILT_IN
 from app.cli import main
 from app.plugins.packages import GROUP
-from app.registry import BUILT_IN, Registry
+from app.registry import Registry
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ import pytest
 from written import ROOT
 
 import fedbouquet
+from app.built_in import BUILT_IN
 from app.cli import main
 from app.cli.merging import preset_names
 from app.reference import reference_pages
 from app.reference.choices import CHOICES
-from app.registry import BUILT_IN, Registry
+from app.registry import Registry
 from app.settings import declared_keys
 from app.surroundings import Surroundings
 from clients.data.drift import DRIFTS

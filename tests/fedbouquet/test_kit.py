@@ -142,7 +142,7 @@ def test_a_client_that_trains_otherwise_alone_is_found(
         alone = len(pack.clients) == 1
         with pytest.MonkeyPatch.context() as patch:
             if alone:
-                patch.setattr("clients.session.override", lambda r, o: replace(r, local_epochs=2))
+                patch.setattr("clients.session.override", lambda r, o: replace(r, local_steps=2))
             return real(node, told, pack, action, **rest)
 
     monkeypatch.setattr(packs, "run_pack", longer)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.registry import BASELINES, registry
+from app.built_in import BASELINES
+from app.registry import registry
 from fedbouquet.testing import RULE_CHECKS, RuleCheck, round_context, started, step, update
 from strategies.base import Strategy
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from app.cli.comparing.runs import UnderFlower, run_cells
 from app.cli.comparing.superlink import OwnSuperLink
+from app.cli.launch import ended_like_ctrl_c
 from app.cli.merging import differing, find_app_root, merge
 from app.compare.cells import Cell, plan_cells
 from app.compare.comparison import make_comparison
@@ -56,7 +57,7 @@ def compare_methods(
     code = 0
     if not all(cell.finished for cell in cells):
         try:
-            with OwnSuperLink(folder / "superlink.log") as superlink:
+            with ended_like_ctrl_c(), OwnSuperLink(folder / "superlink.log") as superlink:
                 failed = run_cells(
                     cells, UnderFlower(superlink, federation_config, console), console
                 )
@@ -73,11 +74,16 @@ def compare_methods(
 
 
 def scenario_name(files: Sequence[Path], words: Sequence[str]) -> str:
-    """Return a name for the scenario: its presets, and its words."""
+    """Return a name for the scenario: its presets, and its words but for where it is written."""
     told = [Path(f).stem for f in files]
-    told += [Path(w).stem if "=" not in w else w for w in words]
+    told += [Path(w).stem if "=" not in w else w for w in words if not _is_methods_own(w)]
     name = re.sub(r"[^a-z0-9.]+", "-", "-".join(told).lower()).strip("-.")
     return name[:60].rstrip("-.") or "default"
+
+
+def _is_methods_own(word: str) -> bool:
+    key, equals, _ = word.partition("=")
+    return bool(equals) and key.strip() in _METHODS_OWN
 
 
 def _default_folder(base: Mapping[str, object]) -> Path:

@@ -81,8 +81,9 @@ def test_clients_count_the_steps_that_they_took(
 
     monkeypatch.setattr(NormalisedMean, "add", watched)
     config = {**small(tmp_path, tiny_base(tmp_path / "base")), **METHOD.preset}
-    few = {"strategy": "fednova", "num-server-rounds": 1, "local-epochs": 2, "evaluate-every": 0}
-    run_here({**config, **few, "optimizer-args": "momentum=0.5"}, report=False)
+    few = {"strategy": "fednova", "num-server-rounds": 1, "evaluate-every": 0}
+    epochs = {"local-steps": 0, "local-epochs": 2, "optimizer-args": "momentum=0.5"}
+    run_here({**config, **few, **epochs}, report=False)
     assert len(seen) == 4
     for item in seen:
         tau = 2 * math.ceil(item.num_examples / 64)

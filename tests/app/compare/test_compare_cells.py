@@ -103,3 +103,4 @@ def test_what_is_finished_is_not_run_and_a_failure_costs_only_its_place(tmp_path
 def test_a_scenario_is_named_by_its_presets_and_words() -> None:
     assert scenario_name([Path("conf/my scenario.toml")], ["seed=7"]) == "my-scenario-seed-7"
     assert scenario_name([], []) == "default"
+    assert scenario_name([], ["digits", "out-dir=/data/x", "seed=7"]) == "digits-seed-7"
