@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 
@@ -77,7 +78,18 @@ def _server_half(half: object) -> list[str]:
     if inner is not None and not (isinstance(inner, type) and issubclass(inner, Strategy)):
         told = f"{half.__name__}.default_inner is {_kind(inner)}"
         errors.append(f"{told}, not a subclass of Strategy")
-    return errors + _options(half, half.Options)
+    return errors + (_options(half, half.Options) or _constructor(half))
+
+
+def _constructor(half: type[Strategy]) -> list[str]:
+    """Say why a strategy cannot be made of its options alone."""
+    inside = [None] if issubclass(half, Wrapper) else []
+    try:
+        inspect.signature(half).bind(*inside, **dict.fromkeys(half.Options.model_fields))
+    except TypeError as error:
+        taken = "inner, **options" if inside else "**options"
+        return [f"{half.__name__}.__init__ must take {taken} and hand them on: {error}"]
+    return []
 
 
 def _about(half: type, told: object, name: str = "about") -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,10 +34,10 @@ def entry_points() -> Iterable[importlib.metadata.EntryPoint]:
 
 
 def package_of(point: importlib.metadata.EntryPoint) -> Package:
-    """Return the package that an entry point belongs to."""
-    if point.dist is None:
-        return Package(point.module.split(".")[0], "unknown")
-    return Package(point.dist.name, point.dist.version)
+    """Return the package that an entry point belongs to; what is damaged may not say its name."""
+    told = point.dist.metadata if point.dist is not None else None
+    name, version = (told[key] if told is not None else None for key in ("Name", "Version"))
+    return Package(name or re.split(r"\W", point.value)[0], version or "unknown")
 
 
 def installed() -> dict[str, str]:

@@ -103,6 +103,10 @@ def read_plugins(known: Plugins, points: Iterable[importlib.metadata.EntryPoint]
     entries: dict[str, str] = {}
     for point in sorted(points, key=lambda p: (package_of(p), p.name)):
         package = package_of(point)
+        if point.pattern.match(point.value) is None:
+            wrong = f"its entry point is '{point.value}', which is not of the form 'module:METHOD'"
+            known.broken.append(Broken(point.name, package, wrong))
+            continue
         try:
             with redirect_stdout(sys.stderr):  # what a list is printed to is no place for others
                 found = point.load()
