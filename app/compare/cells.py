@@ -11,7 +11,7 @@ from pathlib import Path
 from app.compare.contestants import LOCAL, Contestant
 from app.registry import registry
 from app.run_directory.directory import MAY_CHANGE
-from app.settings import Settings, parse_run_config
+from app.settings import Settings, default_config, parse_run_config
 from app.trackers.names import check_installed
 from models.errors import ConfigurationError
 
@@ -29,6 +29,8 @@ _SCENARIO = frozenset(
         "text-column",
     }
 )  # fmt: skip
+# A preset that names no method is one of plain averaging, whatever the scenario's own method.
+_PLAIN = {"strategy": default_config()["strategy"], "strategy-args": ""}
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,33 @@ def plan_cells(
         for one in [*contestants, *alone]:
             brought = presets.get(one.preset, {}).items()
             told = {key: value for key, value in brought if key not in _SCENARIO}
-            own = {**common, **told, **one.settings, "seed": seed}
+            plain = _PLAIN if one.preset else {}
+            own = {**common, **plain, **told, **one.settings, "seed": seed}
             own |= {"partition-seed": first.to_flat()["partition-seed"]}
             try:
+                if first.closing_args and "closing-args" not in told:
+                    own = _closed_as_meant(own, first)
                 settings = parse_run_config(own, registry())
             except ConfigurationError as error:
                 errors += [f"{one.name}: {line}" for line in error.errors]
                 continue
             name = f"{scenario}-{one.slug}-seed-{seed}-{_mark(settings)}"
+            same = [cell.method for cell in cells if cell.folder == folder / name]
+            errors += [f"methods: '{one.name}' and '{other}' are the same" for other in same]
             cells.append(Cell(one.name, seed, {**own, "run-name": name}, folder / name))
     if errors:
         raise ConfigurationError(list(dict.fromkeys(errors)))
     return cells
+
+
+def _closed_as_meant(own: dict[str, object], first: Settings) -> dict[str, object]:
+    """Leave out the scenario's options of a closing rule where a method closes by another."""
+    without = {**own, "closing-args": ""}
+    return own if _closing(parse_run_config(without, registry())) == _closing(first) else without
+
+
+def _closing(settings: Settings) -> str:
+    return settings.closing or registry().closing_of(settings.methods, settings.method_options)
 
 
 def _mark(settings: Settings) -> str:

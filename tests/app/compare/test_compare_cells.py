@@ -71,12 +71,31 @@ def test_a_preset_meets_the_scenario_s_clients(tmp_path: Path) -> None:
     assert declared_keys().keys() > _SCENARIO
 
 
+def test_a_preset_without_a_method_is_plain_averaging(tmp_path: Path) -> None:
+    base = {"strategy": "fedstale", "strategy-args": "beta=0.2"}
+    told = parse_contestants("preset:prox")
+    cell, _ = plan_cells("s", base, told, {"prox": {"objective": "fedprox"}}, 1, tmp_path)
+    settings = parse_run_config(cell.config, registry())
+    assert (settings.methods, settings.objective) == (("fedavg",), "fedprox")
+
+
+def test_options_of_a_closing_rule_are_for_methods_that_close_by_it(tmp_path: Path) -> None:
+    base = {"strategy": "fedbuff", "closing-args": "size=5", "clock": "virtual"}
+    cells = planned(tmp_path, "fedbuff, fedavg, async-fedstale", **base)[:4]
+    given = {c.method: c.config["closing-args"] for c in cells}
+    assert given == {"fedbuff": "size=5", "fedavg": "", "async-fedstale": "size=5", "local": ""}
+    for cell in planned(tmp_path, "fedbuff, fedavg", closing="buffer", **base):
+        assert cell.config["closing-args"] == "size=5"  # all close by what the scenario names
+
+
 def test_errors_name_the_method_and_nothing_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         planned(tmp_path / "new", "fedavg, fedstale(beta=7), fedavgg")
     assert any(line.startswith("fedstale(beta=7): ") for line in caught.value.errors)
     assert any("fedavgg" in line and "fedavg" in line for line in caught.value.errors)
     assert not (tmp_path / "new").exists()
+    with pytest.raises(ConfigurationError, match=r"'fedavg\(\)' and 'fedavg' are the same"):
+        planned(tmp_path, "fedavg, fedavg()")
 
 
 def test_what_is_finished_is_not_run_and_a_failure_costs_only_its_place(tmp_path: Path) -> None:
