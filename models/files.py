@@ -132,7 +132,14 @@ def read_adapter(
         config = dict(json.loads((folder / "adapter_config.json").read_text()))
         return load_file(folder / "adapter_model.safetensors"), config
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"no adapter to read in '{folder}': {error}") from None
+        raise no_adapter(folder, error) from None
+
+
+def no_adapter(folder: Path, error: Exception) -> ModelError:
+    """Return what to say where an adapter could not be read."""
+    several = sorted(str(path.parent) for path in folder.glob("clusters/*/adapter"))
+    why = f"each cluster has its own, take one of {', '.join(several)}" if several else str(error)
+    return ModelError(f"no adapter to read in '{folder}': {why}")
 
 
 class GrowingTable:

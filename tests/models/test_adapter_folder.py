@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +37,12 @@ def test_what_is_damaged_or_gone_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelError, match=r"no adapter to read in .*adapter'"):
         read_adapter(folder)
+
+
+def test_a_run_with_an_adapter_a_cluster_names_them(folder: Path) -> None:
+    run = folder.parent / "run"
+    for name in "01":
+        (run / "clusters" / name / "adapter").mkdir(parents=True)
+    words = f"take one of {run / 'clusters' / '0'}, {run / 'clusters' / '1'}"
+    with pytest.raises(ModelError, match=re.escape(words)):
+        read_adapter(adapter_folder(run))

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from models.checkpoint import companions, resolve_checkpoint
 from models.errors import ModelError
-from models.files import state_folder
+from models.files import no_adapter, state_folder
 from models.lora.targets import untie
 from models.tasks import TASKS, Kind
 
@@ -48,7 +48,7 @@ def export_merged(run: Path, out: Path | None, console: Console) -> Path:
     try:
         config = dict(json.loads((folder / "adapter_config.json").read_text()))
     except (OSError, ValueError) as error:
-        raise ModelError(f"no adapter to read in '{folder}': {error}") from None
+        raise no_adapter(folder, error) from None
     if config.get("peft_type") == "FAIRLORA":
         raise ModelError(
             f"'{folder}' treats each group in its own way, and a merged model all alike; choose "
