@@ -149,23 +149,27 @@ def _ranks(settings: Settings) -> list[Finding]:
 
 
 def _objective(settings: Settings, catalogue: MethodCatalogue) -> list[Finding]:
-    if settings.objective:
+    name, known = settings.objective, set(catalogue.method_names())
+    if not name and settings.objective_args and known.issuperset(settings.methods):
+        own = catalogue.objective_of(settings.methods)
+        name = "" if own == "cross-entropy" else own
+    if name:
         unlike: list[Finding] = [
-            (("objective", "group-columns"), line) for line in comparison_errors(settings)
+            (("objective", "group-columns"), line) for line in comparison_errors(settings, name)
         ]
         return unlike + _named(
             "objective",
-            settings.objective,
+            name,
             settings.objective_args,
             catalogue.objective_names(),
             catalogue.objective_option_errors,
         )
     if settings.objective_args:
-        known = ", ".join(sorted(catalogue.objective_names()))
+        objectives = ", ".join(sorted(catalogue.objective_names()))
         return [
             (
                 ("objective-args", "objective"),
-                f"options without an objective; name it in objective (known: {known}), "
+                f"options without an objective; name it in objective (known: {objectives}), "
                 "or give the method's own options in strategy-args",
             )
         ]

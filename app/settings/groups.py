@@ -66,9 +66,9 @@ def groups_of(parts: Iterable[Examples]) -> dict[str, set[str]]:
     return groups
 
 
-def comparison_errors(settings: Settings) -> list[str]:
+def comparison_errors(settings: Settings, objective: str) -> list[str]:
     """Say why an objective that compares groups would compare none, or others than the adapter."""
-    if settings.objective != "fairness":
+    if objective != "fairness":
         return []
     if not settings.group_columns:
         return [

@@ -202,7 +202,6 @@ def test_s_moves_under_a_method_with_a_client_half_of_its_own(
     [
         {
             "strategy-args": "mean='product', shared-half-s=true, ema=0.9",
-            "objective": "fairness",
             "objective-args": "lambda-fairness=1.0",
             "participation": "bernoulli",
             "participation-args": "p=0.6",
@@ -256,6 +255,7 @@ TERM: Config = {"objective": "fairness", "objective-args": "lambda-fairness=1.0"
             "set group-columns to a column",
         ),
         ({**TERM, "objective-args": "column='inc'"}, "did you mean 'ink'"),
+        ({"objective-args": "lambda-fairnes=1"}, "objective 'fairness': unknown option"),
         (
             {**TERM, "group-columns": "ink,label", "objective-args": "column='label'"},
             "groups of adapter 'fairlora' are of 'ink'",
