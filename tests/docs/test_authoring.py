@@ -49,10 +49,12 @@ def test_server_halves_keep_to_the_contract(
     check(shown[name], tmp_path)
 
 
-def test_its_method_is_one_and_its_client_halves_train(
-    shown: dict[str, Any], tmp_path: Path, vit_folder: Path
-) -> None:
+def test_its_method_is_one(shown: dict[str, Any]) -> None:
     assert form_error(shown["METHOD"]) == ""
+
+
+@pytest.mark.slow
+def test_its_client_halves_train(shown: dict[str, Any], tmp_path: Path, vit_folder: Path) -> None:
     told = {"trainer": "remembering", "objective": "pull"}
 
     class Both(FedAvg):
