@@ -236,6 +236,6 @@ def option_errors(model: type[BaseModel], options: Mapping[str, object]) -> list
 def _line(model: type[BaseModel], item: Any) -> str:
     name = ".".join(str(part) for part in item["loc"]) or "options"
     if item["type"] == "extra_forbidden":
-        known = list(model.model_fields)
+        known = [field.alias or name for name, field in model.model_fields.items()]
         return f"unknown option '{name}': {nearest(name, known) if known else 'it takes none'}"
-    return f"{name} = {item['input']!r}: {item['msg']}"
+    return f"{name} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"

@@ -98,11 +98,12 @@ class Wrapper(Strategy):
     def stale_errors(self) -> list[str]:
         """Its own and those of what it wraps, and what keeps the two apart."""
         errors = [*super().stale_errors, *self.inner.stale_errors]
-        if self.inner.wants_start and not self.wants_start:
+        if self.inner.wants_start and not self.wants_start and not self.needs_fresh:
             inner, own = type(self.inner).__name__, type(self).__name__
             errors.append(
                 f"{inner} weighs updates by their age, and {own} around it would get them moved "
-                f"to the model of now; put {inner} around {own}"
+                f"to the model of now; put a rule that does not inside {own}, or take "
+                "closing = 'all' or 'first'"
             )
         return errors
 

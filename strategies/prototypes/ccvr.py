@@ -63,6 +63,11 @@ class CCVR(base.Wrapper):
                 "gives none, put it around fedavg or another method that does"
             )
 
+    @property
+    def is_affine(self) -> bool:
+        """A blended update has no statistics."""
+        return False
+
     def initialise(self, arrays: NamedArrays) -> None:
         """Find the head."""
         super().initialise(arrays)

@@ -74,6 +74,11 @@ class GGEUR(base.Wrapper):
                 "gives none, put it around fedavg or another method that does"
             )
 
+    @property
+    def is_affine(self) -> bool:
+        """A blended update has no statistics."""
+        return False
+
     def initialise(self, arrays: NamedArrays) -> None:
         """Begin without a geometry."""
         super().initialise(arrays)

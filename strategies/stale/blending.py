@@ -49,6 +49,13 @@ class Blending(base.Wrapper):
                 f"strategy: {type(self).__name__} blends updates, and {self.inner.describe()} does "
                 "not give a single update back as it is; put a weighted mean inside"
             )
+        for layer in base.layers(self.inner):
+            if isinstance(layer, Blending):
+                raise ConfigurationError(
+                    f"strategy: {type(self).__name__} and {type(layer).__name__} both blend "
+                    f"updates, and {type(layer).__name__} inside would see one in each round, of "
+                    "no client; take one of the two"
+                )
 
     def delta(self, update: Update) -> Float64:
         """Return Delta_i = w^t - w_i, shape (size,)."""

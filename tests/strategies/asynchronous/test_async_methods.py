@@ -321,6 +321,28 @@ def test_each_is_around_means_only(name: str) -> None:
         registry().compose((name, "fedbuff", "fedavg"), {})
 
 
+@pytest.mark.parametrize("inside", ["fedstale", "fedvarp", "fedau", "mifa"])
+@pytest.mark.parametrize("name", ["fedbuff", "fedstale"])
+def test_what_remembers_clients_is_not_handed_a_blend(name: str, inside: str) -> None:
+    with pytest.raises(ConfigurationError, match="both blend updates"):
+        registry().compose((name, "fedopt", inside), {})
+
+
+@pytest.mark.parametrize("name", ["ccvr", "ggeur"])
+def test_what_reads_statistics_is_not_handed_a_blend(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="does not give a single update back"):
+        registry().compose(("fedbuff", name), {})
+
+
+def test_what_keeps_staleness_out_is_told_with_advice_that_helps() -> None:
+    (clusters,) = registry().closing_errors("buffer", ("ifca", "fedbuff"), {})
+    assert clusters.endswith("take closing = 'all' or 'first'")
+    (table,) = registry().closing_errors("buffer", ("fedproto", "fedbuff"), {})
+    assert "put a rule that does not inside FedProto" in table
+    assert registry().closing_errors("buffer", ("fedproto", "fedavg"), {}) == []
+    assert registry().closing_errors("first", ("fedproto", "fedbuff"), {}) == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_server_optimiser_goes_around_or_inside(name: str) -> None:
     for order in (("fedopt", name), (name, "fedopt")):

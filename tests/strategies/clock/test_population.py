@@ -142,3 +142,9 @@ def test_errors_name_the_option() -> None:
     assert "at least low = 3" in line
     (line,) = population_option_errors("two-tier", {"tied": "label"})
     assert "tied" in line
+
+
+def test_known_options_are_told_as_they_are_written() -> None:
+    (line,) = population_option_errors("same", {"link-sgima": 1})
+    assert "did you mean 'link-sigma'" in line
+    assert "_" not in line
