@@ -25,6 +25,7 @@ from app.server.link import connected
 from app.server.samples import write_samples
 from app.server.training import train_rounds
 from app.settings import Settings, parse_run_config
+from app.settings.groups import unknown_groups
 from app.trackers.names import check_installed
 from app.trackers.tracker import Ending, TrackedRun
 from app.trackers.tracking import Tracking
@@ -101,6 +102,8 @@ def _run(grid: Grid, settings: Settings, directory: RunDirectory, tracking: Trac
         directory.status("finished", 0, "a rehearsal: nothing was trained")
         return
     log(INFO, "%d clients; %s", len(federation.roster), strategy.describe())
+    for line in unknown_groups(settings, {c.id: c.groups for c in federation.roster}):
+        log(WARNING, "%s", line)
     checkpoints = Checkpoints(
         directory.path / "checkpoints",
         directory.uid,

@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from app.settings.settings import Settings
 from clients.data import Examples, order_labels
 from models.adapters import ADAPTERS
-from models.errors import ConfigurationError, DataError, nearest
+from models.errors import ConfigurationError, DataError, nearest, one_line
 from models.fairness.counts import UNKNOWN
+
+_NAMED = 5
 
 Groups = Mapping[str, Collection[str]]
 """By group column, the values that clients have."""
@@ -22,6 +24,25 @@ def check_groups(settings: Settings, found: Groups) -> None:
                 f"group-columns: no client has a column '{column}' with a value in it; "
                 "name a column of the clients' data, or leave it out"
             )
+
+
+def unknown_groups(settings: Settings, clients: Mapping[str, Groups]) -> list[str]:
+    """Say which clients know nothing of a group column.
+
+    Parameters
+    ----------
+    settings : Settings
+    clients : mapping
+        By client, the values that it has, by group column.
+    """
+    found = []
+    for column in settings.group_columns:
+        without = [name for name, has in clients.items() if {*has.get(column, ())} == {UNKNOWN}]
+        if without:
+            some = ", ".join(without[:_NAMED]) + (", ..." if len(without) > _NAMED else "")
+            count = f"{len(without)} of {len(clients)} clients"
+            found.append(f"group-columns: '{column}' is unknown at {count}: {one_line(some)}")
+    return found
 
 
 def with_groups(settings: Settings, found: Groups) -> Settings:

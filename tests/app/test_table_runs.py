@@ -114,9 +114,11 @@ def sites(tmp_path: Path, base: Config) -> Sites:
 
 
 def test_sites_without_the_group_column_take_part_and_without_an_input_do_not(
-    sites: Sites,
+    sites: Sites, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = sites({"a": "", "b": "sex", "c": "work"}, **FAIR)
+    assert "group-columns: 'sex' is unknown at 1 of 3 clients: b" in caplog.text
+    assert rounds(folder)[-1]["fairness"]["sex"]["unknown_examples"] == 80
     last = rounds(folder)[-1]
     assert {refused["client"] for refused in last["rejected"]} == {"c"}
     why = "no column 'work', which the base model reads"
