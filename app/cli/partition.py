@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -13,13 +14,16 @@ from rich.table import Table
 from app.cli.merging import merge
 from app.settings import Settings, parse_run_config
 
+if TYPE_CHECKING:
+    from clients.data import Federation
+
 _MOST_LABEL_COLUMNS = 12
 
 
 def show_partition(
     files: Sequence[Path], words: Sequence[str], out: Path | None, console: Console
 ) -> None:
-    """Print one row a client and draw the label distribution.
+    """Print one row a client and draw the label distribution, where there are labels.
 
     Parameters
     ----------
@@ -46,6 +50,9 @@ def show_partition(
     rows = partition_table(federation)
     counts = {str(row["client"]): cast("dict[str, int]", row["labels"]) for row in rows}
     labels = federation.label_names
+    if not labels:
+        console.print(_table_of_texts(federation, rows))
+        return
     console.print(_table(rows, counts, labels))
     path = (out or Path.cwd() / _picture_name(settings)).absolute()
     plot_label_distribution(counts, labels, path)
@@ -76,6 +83,20 @@ def _table(
         if concepts:
             cells.append(str(row["concept"]))
         table.add_row(*cells)
+    return table
+
+
+def _table_of_texts(federation: Federation, rows: Sequence[Mapping[str, object]]) -> Table:
+    from clients.data.texts import plain_texts
+
+    table = Table("client", title=f"{len(rows)} clients")
+    for heading in ("train", "test", "characters of a text (median)"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        data = federation.client(str(row["client"]))
+        lengths = [len(text) for part in (data.train, data.test) for text in plain_texts(part)]
+        cells = str(row["train"]), str(row["test"]), f"{statistics.median(lengths):.0f}"
+        table.add_row(str(row["client"]), *cells)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,20 @@ def test_the_picture_goes_where_it_is_wanted(tmp_path: Path) -> None:
     assert code == 0, output
     assert out.is_file()
     assert "concept" not in output
+
+
+def test_texts_have_lengths_and_no_labels(tmp_path: Path) -> None:
+    rows = [{"text": "x" * (n + 1)} for n in range(40)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = [f"dataset={tmp_path / 'texts.jsonl'}", "task=causal-lm", "model=tiny-llama"]
+    code, output = partition(*given, "partition=length", "partition-args=", "num-clients=3")
+    assert code == 0, output
+    found = [line.split() for line in output.splitlines() if "client-0" in line]
+    medians = [int(row[7]) for row in found]
+    assert medians == sorted(medians)
+    assert medians[0] < 12 < 24 < medians[2]
+    assert "label" not in output
+    assert not [*tmp_path.glob("*.png")]
 
 
 def test_wrong_settings() -> None:

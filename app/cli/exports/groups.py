@@ -46,7 +46,7 @@ def export_group(run: Path, wanted: Sequence[str], out: Path | None, console: Co
     if config.get("peft_type") != "FAIRLORA":
         raise ModelError(
             f"'{folder}' is a {config.get('peft_type')} adapter, the same for every group; only "
-            "adapter='fairlora' has groups to choose from"
+            "adapter='fairlora' has groups to choose from (--merge makes one whole model of it)"
         )
     names, own = [str(name) for name in cast("list[str]", config["groups"])], config["own"]
     pi, name = mixture_of(wanted, names, cast("float", own))
