@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,6 +135,8 @@ def _merged(module: Any, folder: Path) -> Any:
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(module, folder).merge_and_unload(safe_merge=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return PeftModel.from_pretrained(module, folder).merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, AttributeError) as error:
         raise ModelError(f"the adapter in '{folder}' does not merge: {error}") from error
