@@ -5,8 +5,8 @@ figures from the sums are exact. A cell is a value of every group column at once
 and a group of one column the sum of its cells.
 
 Of the scores of a binary task a histogram is kept, one for each class. A score is the margin
-z_1 - z_0 of the logits, and its bin the nearest float16 number, of which there are 63,487: equal
-probabilities have equal margins, and bins are fine wherever scores crowd together.
+z_1 - z_0 of the logits, and its bin the nearest number of 16 binary digits with float32's
+exponents: equal probabilities have equal margins, and a bin is at most a 32,768th of their size.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ GROUPS = "groups"
 UNKNOWN = "unknown"
 """The value of an example whose group is not known; no group of its own."""
 
-_LARGEST = 0x7BFF  # the bits of the largest finite float16
+_LARGEST = 0x7F7FFF  # the bits of the largest finite float32, less the last 8
 
 
 def score_bins(margins: npt.NDArray[np.floating]) -> Counts:
-    """Return the bin of each margin, shape (n,): float16 numbers counted from zero, in order."""
-    finite = np.nan_to_num(margins.astype(np.float64), nan=0.0, posinf=65504, neginf=-65504)
-    bits = np.clip(finite, -65504, 65504).astype(np.float16).view(np.uint16).astype(np.int64)
-    magnitude = bits & 0x7FFF
-    return np.where(bits >> 15 == 1, -magnitude, magnitude)
+    """Return the bin of each margin, shape (n,): the 16-digit numbers, counted from zero."""
+    largest = float(np.finfo(np.float32).max)
+    finite = np.nan_to_num(margins.astype(np.float64), nan=0.0, posinf=largest, neginf=-largest)
+    bits = np.clip(finite, -largest, largest).astype(np.float32).view(np.uint32).astype(np.int64)
+    magnitude: Counts = np.minimum(((bits & 0x7FFFFFFF) + 0x80) >> 8, _LARGEST)
+    return np.where(bits >> 31 == 1, -magnitude, magnitude)
 
 
 @dataclass(frozen=True, eq=False)

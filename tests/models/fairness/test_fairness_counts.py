@@ -63,9 +63,15 @@ def test_bins_keep_the_order_of_scores(margins: list[float]) -> None:
     assert score_bins(-given_).tolist() == (-score_bins(given_)).tolist()
 
 
+def test_bins_are_numbers_of_sixteen_binary_digits() -> None:
+    one, step = 0x3F8000, 2.0**-15
+    margins = np.array([1, 1 + step, 1 + 0.49 * step, 1 + 0.51 * step, 1e300], dtype=np.float64)
+    assert score_bins(margins).tolist() == [one, one + 1, one, one + 1, 0x7F7FFF]
+
+
 def test_bins_of_numbers_that_are_none() -> None:
     found = score_bins(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], dtype=np.float32))
-    assert found.tolist() == [0, 0x7BFF, -0x7BFF, 0, 0]
+    assert found.tolist() == [0, 0x7F7FFF, -0x7F7FFF, 0, 0]
 
 
 def test_what_travels_comes_back() -> None:
@@ -96,7 +102,7 @@ BROKEN = {
     "hits": lambda c: c["cells"][0].update(hits=[10_000, 0]),
     "classes": lambda c: c["cells"][0].update(true=[1], named=[1], hits=[1], scores=None),
     "order": lambda c: c["cells"][0]["scores"][0].reverse(),
-    "bins": lambda c: c["cells"][0]["scores"][0].__setitem__(-1, 40_000),
+    "bins": lambda c: c["cells"][0]["scores"][0].__setitem__(-1, 0x7F8000),
     "length": lambda c: c["cells"][0]["scores"][1].append(1),
     "scores": lambda c: c["cells"][0]["scores"][1].__setitem__(0, 99),
     "list": lambda c: c["cells"].__setitem__(0, 7),

@@ -85,7 +85,8 @@ def test_more_classes_are_each_against_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shift", "spread"), [(0.0, 1.0), (0.13, 0.004), (8.0, 2.0), (-3.0, 0.05), (0.0, 1e-6)]
+    ("shift", "spread"),
+    [(0.0, 1.0), (0.13, 0.004), (8.0, 2.0), (-3.0, 0.05), (0.0, 1e-6), (-1.1, 0.001)],
 )
 def test_histogram_auc_is_within_a_thousandth(shift: float, spread: float) -> None:
     generator = np.random.default_rng(1)
