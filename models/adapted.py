@@ -92,6 +92,12 @@ class AdaptedModel:
         self.device = torch.device(device)
         self.base = ChangingBase(self.module)
         self._keeps_activations = True
+        if not any(p.requires_grad for p in self.module.parameters()):
+            name = type(self.module.get_base_model()).__name__
+            raise ModelError(
+                f"adapter: '{type(adapter).__name__.lower()}' finds nothing to train in {name}, "
+                "such as bias terms; take lora"
+            )
         self._bind(_trainable_by_key(self.module), {**facts, **adapter.facts()})
 
     def _bind(self, places: Mapping[str, torch.nn.Parameter], facts: Mapping[str, Fact]) -> None:

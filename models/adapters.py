@@ -19,7 +19,7 @@ from models.schema import Fact
 # PEFT's own name for "no layer is wrapped"; what is trained is then the head and, maybe, biases.
 _NO_LAYER = "dummy-target-modules"
 
-_FEED_FORWARD = ("fc2", "down_proj", "dense", "lin2", "wo", "c_proj")
+_FEED_FORWARD = ("fc2", "down_proj", "dense_4h_to_h", "dense", "lin2", "wo", "c_proj")
 
 
 class Adapter(BaseModel):

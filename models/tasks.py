@@ -158,6 +158,15 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def positions_of(config: Mapping[str, Any]) -> int:
     """Return the most tokens that a language model reads at once, by its ``config.json``."""
+    return _count(config, "max_position_embeddings", "n_positions")
+
+
+def vocabulary_of(config: Mapping[str, Any]) -> int:
+    """Return the number of tokens that a language model knows, by its ``config.json``."""
+    return _count(config, "vocab_size")
+
+
+def _count(config: Mapping[str, Any], *names: str) -> int:
     own = {**config, **dict(config.get("text_config") or {})}
-    found = own.get("max_position_embeddings", own.get("n_positions"))
+    found = next((own[name] for name in names if name in own), None)
     return found if isinstance(found, int) and found > 0 else _UNBOUNDED

@@ -13,8 +13,8 @@ from clients.language.encoding import TextEncoder, Tokens
 from clients.language.inputs import PackedInputs, TokenInputs
 from clients.language.options import LanguageOptions
 from clients.preparation import Inputs, Preparation, load_tokenizer
-from models.errors import DataError
-from models.tasks import positions_of, read_config
+from models.errors import DataError, ModelError
+from models.tasks import positions_of, read_config, vocabulary_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ class LanguagePreparation(Preparation):
     def __init__(self, folder: Path, max_length: int, options: LanguageOptions) -> None:
         self.encoder = TextEncoder(load_tokenizer(folder), options)
         self.options = options
-        self.positions = positions_of(read_config(folder))
+        config = read_config(folder)
+        self.positions = positions_of(config)
+        self._folder, self._vocabulary = folder, vocabulary_of(config)
         self.max_length = min(max_length, self.positions)
 
     def inputs(self, examples: Examples, training: bool = False) -> Inputs:
@@ -48,9 +50,13 @@ class LanguagePreparation(Preparation):
         Raises
         ------
         DataError
-            A text is too long, and ``too-long='refuse'``; names owner, number and longest.
+            A text is too long, and ``too-long='refuse'``; names owner, number and longest. Or
+            nothing is left to learn.
+        ModelError
+            The tokenizer is another model's.
         """
         every = self.encoder.encode(texts_of(examples), examples.owner)
+        self._refuse_unknown(every)
         self._tell_long(every, examples.owner)
         width = self.max_length
         texts = [Tokens(text.ids[:width], text.learned[:width]) for text in every]
@@ -76,10 +82,20 @@ class LanguagePreparation(Preparation):
             )
         chosen, rows = [texts[number] for number in kept], np.asarray(kept, np.int64)
         padding = self.encoder.tokenizer.pad_token_id or 0
+        if padding >= self._vocabulary:  # added to the tokenizer alone; nobody reads it
+            padding = 0
         if not (training and self.options.packing):
             return TokenInputs(chosen, rows, padding)
         groups = list(zip(*examples.group_values().values(), strict=True)) or [()] * len(examples)
         return PackedInputs(chosen, rows, [groups[number] for number in kept], width, padding)
+
+    def _refuse_unknown(self, texts: list[Tokens]) -> None:
+        largest = max((int(text.ids.max()) for text in texts if len(text)), default=0)
+        if largest >= self._vocabulary:
+            raise ModelError(
+                f"the tokenizer in '{self._folder}' writes token {largest}, and the model there "
+                f"has {self._vocabulary}; save it with its own tokenizer, or with more embeddings"
+            )
 
     def _tell_long(self, texts: list[Tokens], owner: str) -> None:
         lengths = [len(text) for text in texts if len(text) > self.max_length]

@@ -123,6 +123,12 @@ def test_a_layer_that_is_not_there_is_named_with_what_is(vit_folder: Path) -> No
         vit(vit_folder, targets="q_prj")
 
 
+def test_biases_that_are_not_there_are_not_trained(llama_folder: Path) -> None:
+    base = load_base(llama_folder, "causal-lm", (), 5)
+    with pytest.raises(ModelError, match="'bias' finds nothing to train in LlamaForCausalLM"):
+        AdaptedModel(base, "causal-lm", make_adapter("bias", {}), {"base": "f"}, 1)
+
+
 def test_options_are_checked_all_at_once() -> None:
     errors = adapter_errors("lora", {"rnk": 4, "alpha": -1})
     assert len(errors) == 2

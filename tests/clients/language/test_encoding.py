@@ -166,3 +166,14 @@ def test_no_text_goes_beyond_the_positions_of_the_model(
     refusing = LanguagePreparation(folder, 20, LanguageOptions(too_long="refuse"))
     with pytest.raises(DataError, match=r"the model's positions, 9 .*shorten them"):
         refusing.inputs(given)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path, llama_folder: Path) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(llama_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 90}))
+    prepared = LanguagePreparation(folder, 20, LanguageOptions())
+    assert len(prepared.inputs(examples(tmp_path, [{"text": "abc"}] * 4))) == 4
+    with pytest.raises(ModelError, match=r"other' writes token \d+, and the model there has 90"):
+        prepared.inputs(examples(tmp_path, [{"text": "abc\u00e4"}] * 4))
