@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ from transformers import (
 from clients.language.encoding import Tokens
 from clients.language.inputs import PackedInputs, TokenInputs
 from clients.language.packing import require_packing
+from clients.objectives import CrossEntropy
 from clients.objectives.base import cross_entropies, cross_entropy
+from clients.plan import Recipe
 from clients.preparation import IGNORED, TARGETS
+from clients.training import Prepared, Trained, train
 from models.adapted import AdaptedModel
 from models.adapters import Lora
 from models.errors import ModelError
@@ -113,6 +117,40 @@ def test_packing_is_refused_where_texts_of_a_row_see_each_other() -> None:
     ):
         with pytest.raises(ModelError, match=r"packing=true in task-args: \w+ForCausalLM does not"):
             require_packing(adapted(config, targets))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_step_in_pieces_weighs_every_token_alike(packed: bool) -> None:
+    """However unequal the texts: the mean of the pieces' means would be another step."""
+    small = LlamaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+    )
+    model = adapted(small, "q_proj,v_proj")
+    random = np.random.default_rng(0)
+    texts = [tokens(random.integers(0, 64, size), size // 2) for size in (4, 24, 6, 15, 5, 20)]
+    rows = np.arange(len(texts))
+    inputs = PackedInputs(texts, rows, [0] * 6, 26, 0) if packed else TokenInputs(texts, rows, 0)
+    data = Prepared(inputs, np.full(len(inputs), IGNORED), {})
+    # B is 0 in the beginning, and A would have no gradient.
+    start = random.normal(size=model.schema.size).astype(np.float32)
+
+    def done(**options: object) -> Trained:
+        recipe = Recipe(batch_size=6, optimizer="sgd", learning_rate=1.0, local_epochs=2)
+        recipe = replace(recipe, **options)  # type: ignore[arg-type]
+        generator = np.random.default_rng(1)
+        return train(model, data, start, recipe, CrossEntropy(), generator)
+
+    once = done()
+    assert np.abs(once.vector - start).max() > 1e-3
+    for pieces in (2, 3, 6):
+        piecewise = done(accumulation=pieces)
+        np.testing.assert_allclose(piecewise.vector, once.vector, atol=2e-6)
+        assert piecewise.loss == pytest.approx(once.loss, rel=1e-5)
+    np.testing.assert_array_equal(done(gradient_checkpointing=True).vector, once.vector)
 
 
 def test_the_loss_is_that_of_transformers(llama_folder: Path) -> None:
