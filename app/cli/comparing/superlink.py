@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
+import psutil
 import tomli_w
 
 from app.cli.launch import find_command, flower_environment
@@ -87,16 +88,17 @@ class OwnSuperLink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End it, with whatever still runs under it."""
+        """End it, with whatever still runs under it: a run says that it was stopped."""
         process = self._process
         if process is not None and process.poll() is None:
+            under = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
             try:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, 9)
+                process.kill()
                 process.wait()
+            end_processes(under)
         self._folder.cleanup()
 
     def _answers(self) -> bool:
@@ -104,6 +106,39 @@ class OwnSuperLink:
             return httpx.get(f"http://127.0.0.1:{self._port}/health", timeout=1.0).is_success
         except httpx.HTTPError:
             return False
+
+
+def end_processes(processes: Sequence[psutil.Process]) -> None:
+    """End what still runs of these and what is under them, politely at first.
+
+    Only those whose parent is none of them are asked, so that each can end its own in order: a
+    simulation writes its state and ends Ray.
+    """
+    alive = _alive_after(0.0, processes)
+    numbers = {process.pid for process in alive}
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.ppid() not in numbers:
+                process.terminate()
+    for process in _alive_after(_STOP_SECONDS, alive):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    _alive_after(_STOP_SECONDS, alive)
+
+
+def _alive_after(seconds: float, processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Wait at most so long until all have ended, and return those that have not."""
+    deadline = time.monotonic() + seconds
+    while (left := [one for one in processes if _lives(one)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    # Where nobody asks how an orphan ended, as in some containers, it stays as a zombie.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _free_ports(number: int) -> list[int]:
