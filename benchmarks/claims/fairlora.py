@@ -40,10 +40,15 @@ def row_of(method: str, results: Results) -> list[str]:
 
     def points(metric: str) -> str:
         values = [r.last(metric, 1) for r in results[method] if r.known(metric)]
-        return mean_and_spread(values, 100) if values else "-"
+        return mean_and_spread(values, 100) + _of(values, results[method]) if values else "-"
 
     by_group = [points(f"{key} by {group}") for group in GROUPS for key in FIGURES.values()]
     return [method, points("client_accuracy_mean"), points(f"auc by {GROUPS[0]}"), *by_group]
+
+
+def _of(values: Sequence[float], seeds: Sequence[Result]) -> str:
+    """Say in how many seeds a figure is defined, where it is not in all of them."""
+    return "" if len(values) == len(seeds) else f" ({len(values)} of {len(seeds)})"
 
 
 def verdict(group: str, results: Results) -> list[str]:
@@ -62,7 +67,8 @@ def verdict(group: str, results: Results) -> list[str]:
     better = statistics.fmean(fair) > spread(fair)
     worse = statistics.fmean(whole) < -spread(whole)
     said = "yes" if better and not worse else "ES-AUC only" if better else "no"
-    return [f"by {group}", mean_and_spread(fair, digits=2), mean_and_spread(whole, digits=2), said]
+    known = mean_and_spread(fair, digits=2) + _of(fair, results[REFERENCE])
+    return [f"by {group}", known, mean_and_spread(whole, digits=2), said]
 
 
 def table(experiment: Experiment, results: Results) -> str:
