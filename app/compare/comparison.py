@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.compare.meaning import Meaning
 from app.compare.outcomes import (
     Measure,
     Outcome,
@@ -48,6 +49,8 @@ class Comparison:
         Runs that are not finished, in words.
     settings : mapping
         The scenario's, without those of the methods.
+    meanings : tuple of Meaning
+        What the methods do.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Comparison:
     target: float | None
     missing: tuple[str, ...]
     settings: Mapping[str, object]
+    meanings: tuple[Meaning, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -76,6 +80,7 @@ def make_comparison(
     missing: Sequence[str],
     settings: Mapping[str, object],
     target: float | None = None,
+    meanings: Sequence[Meaning] = (),
 ) -> Comparison:
     """Put runs together.
 
@@ -87,6 +92,7 @@ def make_comparison(
     settings : mapping
     target : float, optional
         Accuracy in (0, 1]; by default the largest that all methods but ``local`` reached.
+    meanings : sequence of Meaning, optional
     """
     target = default_target(outcomes) if target is None else target
     complete = with_target(outcomes, target) if target is not None else list(outcomes)
@@ -103,6 +109,7 @@ def make_comparison(
         target,
         tuple(missing),
         settings,
+        tuple(meanings),
     )
 
 

@@ -23,12 +23,13 @@ def build_page(comparison: Comparison, pictures: Sequence[Picture]) -> str:
         element(
             "p",
             "Federated fine-tuning with Bouquet. The same clients and the same partition for every "
-            f"method; training with seeds {seeds or 'none yet'}.",
+            f"method; training with seeds {seeds or 'none yet'}.{_scene(comparison)}",
             class_="muted",
         ),
         _missing(comparison),
         element("h2", "What came out"),
         element("ul", *(element("li", line) for line in findings(comparison))),
+        _methods(comparison),
         element("h2", "Scores"),
         _scores(comparison),
         _explained(comparison),
@@ -45,6 +46,30 @@ def build_page(comparison: Comparison, pictures: Sequence[Picture]) -> str:
     )  # fmt: skip
 
 
+def _scene(comparison: Comparison) -> str:
+    """Say on what data and model, as far as it is known."""
+    told, said = comparison.settings, ""
+    clients = max((len(one.clients) for one in comparison.outcomes), default=0)
+    if "dataset" in told:
+        said += f" Data: {told['dataset']}"
+        said += f", over {counted(clients, 'client')}" if clients else ""
+        said += f" (partition {told['partition']})." if "partition" in told else "."
+    if "model" in told:
+        adapter = f" with a {told['adapter']} adapter" if "adapter" in told else ""
+        said += f" Model: {told['model']}{adapter}."
+    return said
+
+
+def _methods(comparison: Comparison) -> Html | None:
+    if not comparison.meanings:
+        return None
+    rows: list[list[Child]] = [
+        [one.method, one.about, "; ".join(one.papers)] for one in comparison.meanings
+    ]
+    built = table(["Method", "What it does", "Paper"], rows, numeric_from=3)
+    return join(element("h2", "Methods"), built)
+
+
 def _missing(comparison: Comparison) -> Html | None:
     if not comparison.missing:
         return None
@@ -59,25 +84,29 @@ def _scores(comparison: Comparison) -> Html:
     for row in comparison.rows:
         cells: list[Child] = [row.method, len(row.seeds)]
         for measure in comparison.measures:
-            text = written(row.scores.get(measure.key), measure)
-            first = best[measure.key] == row.method
+            found = row.scores.get(measure.key)
+            text = written(found, measure)
+            first = found is not None and found.mean == best[measure.key]
             cells.append(element("strong", text) if first else text)
         rows.append(cells)
     return table(head, rows, numeric_from=1)
 
 
-def _best(comparison: Comparison, measure: Measure) -> str:
-    known = [row for row in comparison.rows if measure.key in row.scores]
-    if len(known) < 2 or measure.key == "seconds":
-        return ""
-    return max(known, key=lambda row: measure.better * row.scores[measure.key].mean).method
+def _best(comparison: Comparison, measure: Measure) -> float | None:
+    """Return the best mean of a measure; None where all are equal, and of time."""
+    means = {row.scores[measure.key].mean for row in comparison.rows if measure.key in row.scores}
+    if len(means) < 2 or measure.key == "seconds":
+        return None
+    return max(means, key=lambda mean: measure.better * mean)
 
 
 def _explained(comparison: Comparison) -> Html:
     said = [
-        "± is half of a 95 % interval over seeds (Student's t). Bold: the largest mean, or for "
-        "costs the least. Gain over local: a client's accuracy minus that of the same client "
-        "alone, mean over clients. Worst decile: the tenth of the clients that fare worst."
+        "± is half of a 95 % interval over seeds (Student's t, which makes it very wide with two). "
+        "Bold: the largest mean, or for costs the least. Gain over local: a client's accuracy "
+        "minus that of the same client alone, mean over clients. Worst decile: the tenth of the "
+        "clients that fare worst. The bytes of local are what its clients leave with the server; "
+        "nobody else gets them."
     ]
     if comparison.target is not None:
         said.append(
@@ -127,5 +156,7 @@ def _p(value: float | None) -> str:
 def _settings(comparison: Comparison) -> Html:
     rows: list[list[Child]] = [[key, str(value)] for key, value in comparison.settings.items()]
     built = table(["Setting", "Value"], rows, numeric_from=2, class_="config")
-    summary = element("summary", f"What differs from the defaults, for all methods ({len(rows)})")
+    summary = element(
+        "summary", f"What all methods had, the rest as it is by default ({len(rows)})"
+    )
     return join(element("h2", "Scenario"), element("details", summary, built, open=""))

@@ -20,6 +20,7 @@ from app.report.sections.pictures import Picture
 from models.files import write_bytes, write_text
 
 _SHOWN = 6
+_NAME, _COLUMN = 24, 15
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
@@ -51,10 +52,12 @@ def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure, str]]:
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print the first columns of the table, and what follows in words."""
-    shown = comparison.measures[:_SHOWN]
+    """Print as many columns of the table as there is room for, and what follows in words."""
+    longest = min(max((len(row.method) for row in comparison.rows), default=0), _NAME)
+    fitting = max(1, (console.width - longest - 3) // _COLUMN)
+    shown = comparison.measures[: min(_SHOWN, fitting)]
     printed = Table(box=box.SIMPLE_HEAD, title=comparison.name, title_justify="left")
-    printed.add_column("method")
+    printed.add_column("method", overflow="fold", min_width=longest)
     for measure in shown:
         printed.add_column(measure.label, justify="right")
     for row in comparison.rows:

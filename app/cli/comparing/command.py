@@ -15,6 +15,7 @@ from app.cli.merging import differing, find_app_root, merge
 from app.compare.cells import Cell, plan_cells
 from app.compare.comparison import make_comparison
 from app.compare.contestants import parse_contestants
+from app.compare.meaning import meanings
 from app.compare.outcomes import read_outcomes
 from app.compare.writer import print_comparison, write_comparison
 from app.registry import registry
@@ -22,6 +23,10 @@ from app.settings import parse_run_config
 from models.errors import ConfigurationError
 
 _INTERRUPTED = 130
+_ALWAYS_TOLD = {
+    "dataset", "partition", "partition-args", "partition-seed", "num-clients", "clients-per-round",
+    "num-server-rounds", "model", "adapter", "local-epochs", "learning-rate",
+}  # fmt: skip
 _METHODS_OWN = {"strategy", "strategy-args", "out-dir", "run-name", "resume", "baselines"}
 
 
@@ -58,15 +63,14 @@ def compare_methods(
     if not all(cell.finished for cell in cells):
         try:
             with ended_like_ctrl_c(), OwnSuperLink(folder / "superlink.log") as superlink:
-                failed = run_cells(
-                    cells, UnderFlower(superlink, federation_config, console), console
-                )
+                under = UnderFlower(superlink, federation_config, console)
+                run_cells(cells, under, console, failed)
         except KeyboardInterrupt:
             console.print("Stopped; the same command goes on from here.", style="yellow")
             code = _INTERRUPTED
-    settings = {k: v for k, v in differing(base).items() if k not in _METHODS_OWN}
-    outcomes = read_outcomes(cells)
-    comparison = make_comparison(name, outcomes, _missing(cells, failed), settings, target)
+    outcomes, missing = read_outcomes(cells), _missing(cells, failed)
+    told = meanings(cells)
+    comparison = make_comparison(name, outcomes, missing, _scenario(base), target, told)
     page = write_comparison(comparison, folder)
     print_comparison(comparison, console)
     console.print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)
@@ -84,6 +88,13 @@ def scenario_name(files: Sequence[Path], words: Sequence[str]) -> str:
 def _is_methods_own(word: str) -> bool:
     key, equals, _ = word.partition("=")
     return bool(equals) and key.strip() in _METHODS_OWN
+
+
+def _scenario(base: Mapping[str, object]) -> dict[str, object]:
+    """Return what a reader must know of a scenario, and what is not as it is by default."""
+    flat = parse_run_config(base, registry()).to_flat()
+    told = {*_ALWAYS_TOLD, *differing(base)} - _METHODS_OWN
+    return {key: value for key, value in flat.items() if key in told}
 
 
 def _default_folder(base: Mapping[str, object]) -> Path:

@@ -18,12 +18,12 @@ from app.settings import declared_keys
 Run = Callable[[Cell], Outcome]
 
 
-def run_cells(cells: Sequence[Cell], run: Run, console: Console) -> list[str]:
-    """Run every cell that is not finished; return a line for each that failed.
+def run_cells(cells: Sequence[Cell], run: Run, console: Console, failed: list[str]) -> None:
+    """Run every cell that is not finished; add a line for each that fails to `failed`.
 
-    A run that was cut is continued; one that fails costs only its own place in the table.
+    A run that was cut is continued; one that fails costs only its own place in the table. What
+    failed is known too where a person ends it all.
     """
-    failed: list[str] = []
     left = [cell for cell in cells if not cell.finished]
     done = len(cells) - len(left)
     console.print(f"{len(cells)} runs, {done} finished already", highlight=False)
@@ -39,7 +39,6 @@ def run_cells(cells: Sequence[Cell], run: Run, console: Console) -> list[str]:
         if outcome.code:
             failed.append(f"{cell.method}, seed {cell.seed}: {outcome.message}")
             console.print(f"failed: {outcome.message}", markup=False, style="red")
-    return failed
 
 
 class UnderFlower:

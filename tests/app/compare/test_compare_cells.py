@@ -14,8 +14,10 @@ from app.cli.comparing.runs import run_cells
 from app.cli.launch import Outcome
 from app.compare.cells import _SCENARIO, Cell, plan_cells
 from app.compare.contestants import parse_contestants
+from app.compare.meaning import meanings
 from app.registry import registry
 from app.settings import declared_keys, parse_run_config
+from fedbouquet import FedAvg, FedOpt, FedStale
 from models.errors import ConfigurationError
 
 
@@ -111,12 +113,36 @@ def test_what_is_finished_is_not_run_and_a_failure_costs_only_its_place(tmp_path
         return Outcome(5, "too few answers") if cell.method == "local" else Outcome(0, "")
 
     out = io.StringIO()
-    failed = run_cells(cells, run, Console(file=out))
+    failed: list[str] = []
+    run_cells(cells, run, Console(file=out), failed)
     assert seen[0] == ("fedstale", 42, True)
     assert ("fedavg", 42, False) not in seen
     assert len(seen) == 5
     assert failed == ["local, seed 42: too few answers", "local, seed 43: too few answers"]
     assert "6 runs, 1 finished already" in out.getvalue()
+
+
+def test_what_failed_is_known_where_somebody_ends_it_all(tmp_path: Path) -> None:
+    def run(cell: Cell) -> Outcome:
+        if cell.method == "fedstale":
+            raise KeyboardInterrupt
+        return Outcome(5, "too few answers")
+
+    failed: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(planned(tmp_path), run, Console(file=io.StringIO()), failed)
+    assert failed == ["fedavg, seed 42: too few answers"]
+
+
+def test_methods_are_told_in_words(tmp_path: Path) -> None:
+    told = parse_contestants("fedavg, fedopt > fedstale, preset:prox")
+    cells = plan_cells("s", {}, told, {"prox": {"objective": "fedprox"}}, 2, tmp_path)
+    plain, both, prox, local = meanings(cells)
+    assert plain.about == FedAvg.about
+    assert both.about == f"fedopt: {FedOpt.about}; fedstale: {FedStale.about}"
+    assert [paper[:12] for paper in both.papers] == ["Reddi et al.", "Rodio and Ne"]
+    assert prox.about.startswith(f"fedavg: {FedAvg.about}; fedprox: ")
+    assert (local.method, local.papers) == ("local", ("baseline",))
 
 
 def test_a_scenario_is_named_by_its_presets_and_words() -> None:

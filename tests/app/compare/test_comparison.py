@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from pathlib import Path
@@ -15,7 +16,9 @@ from scipy import stats
 from app.compare.cells import plan_cells
 from app.compare.comparison import Comparison, findings, make_comparison
 from app.compare.contestants import parse_contestants
+from app.compare.meaning import meanings
 from app.compare.outcomes import Outcome, read_outcomes
+from app.compare.page import build_page
 from app.compare.statistics import compare_pairs, interval
 from app.compare.tables import comparison_csv, comparison_json, runs_csv
 from app.compare.writer import write_comparison
@@ -33,7 +36,9 @@ def comparison(tmp_path: Path) -> Comparison:
     cells = plan_cells("digits", {}, parse_contestants("fedavg, fedstale"), {}, 3, tmp_path)
     for cell in cells:
         finished(cell, RUNS[cell.method][cell.seed - 42])
-    return make_comparison("digits", read_outcomes(cells), (), {"dataset": "digits"})
+    scenario = {"dataset": "digits", "partition": "dirichlet"}
+    told = meanings(cells)
+    return make_comparison("digits", read_outcomes(cells), (), scenario, meanings=told)
 
 
 def test_an_interval_is_students() -> None:
@@ -130,6 +135,15 @@ def test_everything_is_written(comparison: Comparison, tmp_path: Path) -> None:
     assert "Not distinguishable from fedavg: fedstale." in page
     assert "85.2 % ± " in page
     assert "runs.csv" in page
+
+
+def test_the_page_can_be_read_cold(comparison: Comparison) -> None:
+    page = build_page(comparison, [])
+    assert "Data: digits, over 4 clients (partition dirichlet)." in page
+    assert page.count("Rodio and Neglia, ECAI 2024") == 1
+    assert all(html.escape(one.about) in page for one in comparison.meanings)
+    assert "<strong>85.2 % ± " in page
+    assert "<strong>4.0 kB" not in page  # all moved the same
 
 
 def test_a_comparison_of_nothing_finished_is_still_a_page(tmp_path: Path) -> None:
