@@ -2,7 +2,8 @@
 
 Of a chat, and of a prompt with its response, only what the assistant says is learned, its end
 included, unless ``loss-on='all'``. Where that is, is told by the tokenizer's chat template: by its
-generation marks, else by what the template makes of the chat up to each turn.
+generation marks, else by what the template makes of the chat up to each turn. Where it writes
+earlier turns anew, as those that drop old thoughts do, by what it makes of another response there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from clients.language.options import PROMPT, LanguageOptions
 from models.errors import DataError, ModelError
 
 _PLAIN_PROMPT = f"{PROMPT}\n"
+_STAND_IN = "\ue000another response\ue001"
 _GENERATION_MARK = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 
 
@@ -145,28 +147,35 @@ class TextEncoder:
             return Rendered(text, ((0, len(text)),))
         spans = []
         for place, turn in enumerate(chat):
-            if turn.role != ASSISTANT:
-                continue
-            through = self._rendered(chat[: place + 1], False, owner)
-            before = (
-                self._rendered(chat[:place], True, owner)
-                if place
-                else self._opening(chat, through, owner)
-            )
-            if not (text.startswith(through) and through.startswith(before)):
-                raise DataError(
-                    f"{owner}: the tokenizer's chat template writes earlier turns anew when a "
-                    "later one comes, so that the responses cannot be told apart; set "
-                    "loss-on='all' in task-args, or give the template generation marks"
-                )
-            spans.append((len(before), len(through)))
+            if turn.role == ASSISTANT:
+                grown = self._as_it_grew(chat, place, text, owner)
+                spans.append(grown or self._between(chat, place, text, owner))
         return Rendered(text, tuple(spans))
 
-    def _opening(self, chat: Sequence[Turn], through: str, owner: str) -> str:
-        """Return what stands before the response that a chat begins with, where there is any."""
-        asking = self._rendered(chat[:1], True, owner)[len(through) :]
-        head, found, _ = through.partition(asking) if asking else ("", "", "")
-        return head + found if found else ""
+    def _as_it_grew(
+        self, chat: Sequence[Turn], place: int, text: str, owner: str
+    ) -> tuple[int, int] | None:
+        """Return where a response stands, if the chat up to it is written as in the whole chat."""
+        if not place:
+            return None
+        before = self._rendered(chat[:place], True, owner)
+        through = self._rendered(chat[: place + 1], False, owner)
+        grew = text.startswith(through) and through.startswith(before)
+        return (len(before), len(through)) if grew else None
+
+    def _between(self, chat: Sequence[Turn], place: int, text: str, owner: str) -> tuple[int, int]:
+        """Return where a response stands: between what is written around another one there."""
+        other = [*chat[:place], Turn(ASSISTANT, _STAND_IN), *chat[place + 1 :]]
+        head, found, tail = self._rendered(other, False, owner).partition(_STAND_IN)
+        if not (found and text.startswith(head) and text[len(head) :].endswith(tail)):
+            raise DataError(
+                f"{owner}: the tokenizer's chat template writes a chat in such a way that its "
+                "responses cannot be told apart; set loss-on='all' in task-args, or give the "
+                "template generation marks"
+            )
+        ends = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
+        end = next((token for token in ends if tail.startswith(token)), "")
+        return len(head), len(text) - len(tail) + len(end)
 
     def _rendered(self, chat: Sequence[Turn], ask: bool, owner: str = "the prompt") -> str:
         from jinja2 import TemplateError

@@ -27,6 +27,12 @@ MARKED = (
     "{% endif %}{% endfor %}"
 )
 SAID = "{% for m in messages %}{{ m['role'] + ':' + m['content'] }}{% endfor %}"
+THINKING = (
+    "{% for m in messages %}{{ '<' + m['role'] + '>' }}"
+    "{% if m['role'] == 'assistant' and loop.last %}{{ '<think>' }}{% endif %}"
+    "{{ m['content'] + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
+)
 FORGETFUL = (
     "{% for m in messages %}{% if loop.last or m['role'] == 'user' %}{{ m['content'] }}"
     "{% endif %}{% endfor %}"
@@ -67,9 +73,19 @@ def test_generation_marks_of_a_template_are_used(tokenizer: Any, mark: str) -> N
 def test_a_chat_may_begin_with_a_response(tokenizer: Any) -> None:
     whole, part = learned(tokenizer, CHAT[1:])
     assert whole == "<s><|assistant|>\n4</s>\n<|user|>\nsure?</s>\n<|assistant|>\nyes</s>\n"
-    assert part == "4</s>\nyes</s>\n"
+    assert part == "4</s>yes</s>\n"
     tokenizer.chat_template = SAID
-    assert learned(tokenizer, CHAT[1:2])[1] == "assistant:4"
+    assert learned(tokenizer, CHAT[1:2])[1] == "4"
+
+
+def test_templates_that_write_earlier_turns_anew(tokenizer: Any) -> None:
+    """As those of models that think: only the last response stands behind a thought."""
+    tokenizer.chat_template = THINKING
+    whole, part = learned(tokenizer, CHAT)
+    assert whole == "<user>2+2?</s><assistant>4</s><user>sure?</s><assistant><think>yes</s>"
+    assert part == "4</s><think>yes</s>"
+    twice = (*CHAT[:3], Turn("assistant", "4"), *CHAT[2:])
+    assert learned(tokenizer, twice)[1] == "4</s>4</s><think>yes</s>"
 
 
 def test_a_prompt_and_its_response_need_no_template(tokenizer: Any) -> None:
@@ -82,7 +98,7 @@ def test_a_prompt_and_its_response_need_no_template(tokenizer: Any) -> None:
 
 def test_what_cannot_be_told_apart_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = FORGETFUL
-    with pytest.raises(DataError, match=r"client 'a'.*writes earlier turns anew.*loss-on='all'"):
+    with pytest.raises(DataError, match=r"client 'a'.*cannot be told apart.*loss-on='all'"):
         learned(tokenizer, CHAT)
     tokenizer.chat_template = "{{ raise_exception('no system role') }}"
     with pytest.raises(DataError, match=r"client 'a'.*roles user, assistant: no system role"):
