@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from app.doctor.finding import Finding
 from app.node import greet
+from app.node_keys import IN_SIMULATION, NODE_KEYS
 from app.server.planning import data_spec, find_bases
 from app.settings import Settings
 from clients.data import load_federation
-from models.errors import BouquetError
+from models.errors import BouquetError, nearest
 from models.files import state_folder
 
 
@@ -46,6 +47,9 @@ def check_node(settings: Settings, node: Mapping[str, object]) -> Iterator[Findi
     node : mapping
         What ``flower-supernode --node-config`` would be given.
     """
+    for key in node.keys() - NODE_KEYS.keys() - IN_SIMULATION:
+        found = f"'{key}' is nothing that a node can say; {nearest(key, NODE_KEYS)}"
+        yield Finding("warning", "node", found, "correct it in --node-config; it does nothing")
     told = {
         "data": data_spec(settings).to_json(),
         "model": settings.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.node_keys import NODE_KEYS
 from app.reference.choices import CHOICES
 from app.reference.markdown import code, page, plain, table
 from app.settings import SettingKey, declared_keys
@@ -15,6 +16,12 @@ def settings_page() -> str:
         "Every setting of a run. `bouquet run KEY=VALUE`, a [preset](presets.md) or a TOML file of "
         "your own changes it; `bouquet settings` prints this table.",
         table(["setting", "default", "allowed", "what it does"], rows),
+        "## What a node says of itself",
+        "Keys of `flower-supernode --node-config`; `bouquet doctor --node` checks them.",
+        table(
+            ["key", "default", "what it does"],
+            [[f"`{name}`", key.default, plain(key.help)] for name, key in NODE_KEYS.items()],
+        ),
     )
 
 

@@ -14,6 +14,7 @@ import fedbouquet
 from app.built_in import BUILT_IN
 from app.cli import main
 from app.cli.merging import preset_names
+from app.node_keys import IN_SIMULATION, NODE_KEYS
 from app.reference import reference_pages
 from app.reference.choices import CHOICES
 from app.registry import Registry
@@ -62,6 +63,20 @@ def test_every_setting_is_on_the_page(pages: dict[str, str]) -> None:
     told = dict(rows)
     assert told["learning-rate"].startswith("`0.01` | a finite number, above 0 | Learning rate")
     assert "one of constant, cosine" in told["learning-rate-schedule"]
+
+
+def test_every_key_of_a_node_is_on_the_page_and_where_nodes_are_started(
+    pages: dict[str, str],
+) -> None:
+    """Read anywhere in the code of nodes, too."""
+    told = sections(pages["settings.md"])["What a node says of itself"]
+    assert re.findall(r"^\| `([\w-]+)` \|", told, re.M) == list(NODE_KEYS)
+    deployment = (ROOT / "docs" / "deployment.md").read_text()
+    (described,) = re.findall(r"^\| node-config \|.*?\n\n", deployment, re.M | re.S)
+    assert re.findall(r"^\| `([\w-]+)` \|", described, re.M) == list(NODE_KEYS)
+    code = "".join((ROOT / "app" / name).read_text() for name in ("node.py", "client_app.py"))
+    read = set(re.findall(r"node(?:_config)?(?:\.get\(|\[)\"([\w-]+)\"", code))
+    assert read - IN_SIMULATION == NODE_KEYS.keys()
 
 
 def test_every_method_is_on_the_page(pages: dict[str, str]) -> None:

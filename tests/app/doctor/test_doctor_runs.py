@@ -48,8 +48,10 @@ def test_a_machine_is_asked_as_a_node(tmp_path: Path, vit_folder: Path) -> None:
         "text,label\n" + "".join(f"row {i},{i % 2}\n" for i in range(20))
     )
     config = f'client-id="a" data-path="{tmp_path}/rows.csv"'
-    _, found = doctor(f"model={vit_folder}", "--node", config)
-    assert found["node"][0]["found"] == "a: 16 rows to train, 4 to test"
+    _, found = doctor(f"model={vit_folder}", "--node", f"{config} share-label-count=true")
+    misspelt, card = (one["found"] for one in found["node"])
+    assert misspelt.startswith("'share-label-count' is nothing that a node can say; did you mean")
+    assert card == "a: 16 rows to train, 4 to test"
 
 
 def test_a_rehearsal_greets_the_nodes_and_trains_nothing(tmp_path: Path, vit_folder: Path) -> None:
