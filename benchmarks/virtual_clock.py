@@ -3,7 +3,8 @@
 Clients answer at once (`InstantClients`): what is left is bookkeeping. Printed are the seconds of
 
 * the clock alone: every client is asked again as soon as it has answered;
-* whole rounds on it: FedAvg in the one loop, closed by a buffer of 100 updates;
+* whole rounds on it: FedAvg in the one loop, closed by a buffer of 100 updates; with everybody
+  training all the time, with 1,000 at once, and with half of the clients there at a time;
 * the same trainings in synchronous rounds without a clock, for comparison.
 
 At most 30 s on two cores are wanted for the clock, and for the rounds on it.
@@ -38,12 +39,12 @@ START = NamedArrays.of({"w": np.zeros(1000, np.float32)})
 BUFFER = 100
 
 
-def scenario() -> Scenario:
+def scenario(participation: str = "always") -> Scenario:
     """Return a population with everything that costs: a tail, links, jitter, drop-out."""
-    options = {"uplink": 1e6, "downlink": 1e6, "link-sigma": 0.5, "jitter": 0.2}
+    options = {"uplink": 1e6, "downlink": 1e6, "link-sigma": 0.5, "jitter": 0.2, "tick": 10.0}
     return Scenario(
         make_population("pareto", options, seed=1),
-        make_participation("always", {"dropout": 0.01}, seed=1),
+        make_participation(participation, {"dropout": 0.01}, seed=1),
     )
 
 
@@ -65,27 +66,33 @@ def clock_alone(clients: int, events: int) -> float:
     return grid.now()
 
 
-def rounds(clients: int, events: int, virtual: bool) -> float:
-    """Run FedAvg; return the virtual seconds, or 0 without a clock."""
-    strategy, inner = FedAvg(), InstantClients(clients, START)
-    count = events // BUFFER if virtual else events // clients
-    options = LoopOptions(num_rounds=count, evaluate_every=0)
-    if not virtual:
-        loop = RoundLoop(strategy, inner, options)
-    else:
-        grid = VirtualGrid(inner, scenario())
-        rule = make_closing("buffer", strategy, {"size": BUFFER})
-        loop = RoundLoop(strategy, grid, options, closing=rule, participation=grid.presence)
+def rounds(clients: int, events: int, who: Scenario, concurrency: int = 0) -> float:
+    """Run FedAvg on the clock; return the virtual seconds."""
+    strategy, grid = FedAvg(), VirtualGrid(InstantClients(clients, START), who)
+    rule = make_closing("buffer", strategy, {"size": BUFFER, "concurrency": concurrency})
+    options = LoopOptions(num_rounds=events // BUFFER, evaluate_every=0)
+    run(RoundLoop(strategy, grid, options, closing=rule, participation=grid.presence))
+    return grid.now()
+
+
+def synchronous(clients: int, events: int) -> float:
+    """Run FedAvg without a clock."""
+    options = LoopOptions(num_rounds=events // clients, evaluate_every=0)
+    run(RoundLoop(FedAvg(), InstantClients(clients, START), options))
+    return 0.0
+
+
+def run(loop: RoundLoop) -> None:
+    """Run all rounds."""
     loop.start(START)
     for _ in loop.rounds():
         pass
-    return grid.now() if virtual else 0.0
 
 
-def timed(name: str, run: Callable[[], float]) -> None:
+def timed(name: str, made: Callable[[], float]) -> None:
     """Print how long it takes, of the wall's and of the processor's time."""
     wall, processor = time.perf_counter(), time.process_time()
-    virtual = run()
+    virtual = made()
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     said = f", {virtual:,.0f} virtual seconds" if virtual else ""
     print(f"{name}: {wall:.1f} s ({processor:.1f} s of one core){said}", flush=True)
@@ -100,8 +107,11 @@ def main() -> None:
     clients, events = given.clients, given.events
     print(f"{clients:,} clients, {events:,} trainings")
     timed("the clock alone", lambda: clock_alone(clients, events))
-    timed(f"rounds of {BUFFER} on the clock", lambda: rounds(clients, events, virtual=True))
-    timed("synchronous rounds, no clock", lambda: rounds(clients, events, virtual=False))
+    timed(f"rounds of {BUFFER} on the clock", lambda: rounds(clients, events, scenario()))
+    most = max(1, clients // 10)
+    timed(f"with {most:,} at once", lambda: rounds(clients, events, scenario(), most))
+    timed("with half of them there", lambda: rounds(clients, events, scenario("markov")))
+    timed("synchronous rounds, no clock", lambda: synchronous(clients, events))
     print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 

@@ -34,6 +34,10 @@ class Always(Model):
         """Return all."""
         return frozenset(client.id for client in clients)
 
+    def moment(self, server_round: int) -> int:
+        """Return 0: nobody comes or goes."""
+        return 0
+
     def stays(self, first: int, last: int, client: Client) -> bool:
         return True
 

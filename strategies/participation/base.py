@@ -29,6 +29,9 @@ class Participation(Protocol):
     def available(self, server_round: int, clients: Sequence[Client]) -> frozenset[str]:
         """Return the ids of those who are there when the round begins."""
 
+    def moment(self, server_round: int) -> int:
+        """Return a number that changes where others may be there now; not for each round."""
+
     def drops_out(self, server_round: int, client: str) -> bool:
         """Say whether a client that was asked leaves in mid-round."""
 
@@ -102,6 +105,10 @@ class Model(ABC):
         """Say whether a client that was asked leaves in mid-round."""
         dropout = self.options.dropout
         return dropout > 0 and self.chance("dropout", server_round, client) < dropout
+
+    def moment(self, server_round: int) -> int:
+        """Return the round: in each others may be there."""
+        return server_round
 
     def stays(self, first: int, last: int, client: Client) -> bool:
         """Say whether a client is there in all rounds from `first` to `last`."""

@@ -68,6 +68,10 @@ class Events(Model):
         self._strangers.tell(clients)
         return super().available(server_round, clients)
 
+    def moment(self, server_round: int) -> int:
+        """Return how many seconds with comings or goings there were."""
+        return bisect_right(self._all, server_round - 1)
+
     def stays(self, first: int, last: int, client: Client) -> bool:
         """Say whether a client is there in all rounds from `first` to `last`."""
         seconds = self._changes.get(client.id, ())

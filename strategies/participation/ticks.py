@@ -41,6 +41,10 @@ class ByClock:
         """Return the ids of those who are there now."""
         return self._model.available(self._at(self._now()), clients)
 
+    def moment(self, server_round: int) -> int:
+        """Return a number that changes where others may be there now."""
+        return self._model.moment(self._at(self._now()))
+
     def drops_out(self, server_round: int, client: str) -> bool:
         """Return False: on a clock a client that leaves is one that never answers."""
         return False

@@ -79,6 +79,10 @@ class Trace(Model):
         self._strangers.tell(clients)
         return super().available(server_round, clients)
 
+    def moment(self, server_round: int) -> int:
+        """Return how many comings and goings there were."""
+        return bisect_right(self._changes, server_round)
+
     def next_change(self, server_round: int) -> int | None:
         """Return the next round in which somebody comes or goes; None if that was all."""
         place = bisect_right(self._changes, server_round)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -46,6 +46,8 @@ class RoundContext:
         ``(client, slot)``: the number of the concept that it is in, where concepts drift.
     busy : frozenset of str
         Clients who cannot be asked now: they are training, or what they trained waits for a round.
+    idle : sequence of str or None
+        Who can be asked now, where the loop keeps it; else it follows from `busy`.
     now : float
         Seconds of the exchange's clock, from the beginning of the run.
     asking : int
@@ -63,6 +65,7 @@ class RoundContext:
     slots: Slots = ONE_SLOT
     truth: Truth | None = None
     busy: frozenset[str] = frozenset()
+    idle: Sequence[str] | None = None
     now: float = 0.0
     asking: int = 0
 
@@ -90,17 +93,21 @@ class RoundContext:
         )
 
     @cached_property
-    def available(self) -> tuple[str, ...]:
+    def available(self) -> Sequence[str]:
         """Clients who can be asked now, in roster order: reachable, idle, there by the scenario."""
+        idle = self._found() if self.idle is None else self.idle
+        if self.members is None:
+            return idle
+        return tuple(client for client in idle if client in self.members)
+
+    def _found(self) -> tuple[str, ...]:
         reachable, participation = self.roster.reachable, self.participation
         if self.busy:
             reachable = tuple(client for client in reachable if client not in self.busy)
-        if not participation.everybody:
-            there = participation.available(self.round, [self.roster[c] for c in reachable])
-            reachable = tuple(client for client in reachable if client in there)
-        if self.members is None:
+        if participation.everybody:
             return reachable
-        return tuple(client for client in reachable if client in self.members)
+        there = participation.available(self.round, [self.roster[c] for c in reachable])
+        return tuple(client for client in reachable if client in there)
 
     def concept(self, client: str) -> int | None:
         """Return the true concept of a client in this round; None where nobody knows it."""

@@ -16,6 +16,7 @@ from strategies.rounds.closing import Closing, Standing
 from strategies.rounds.context import RoundContext
 from strategies.rounds.frame import DROPOUT, RoundFrame, dropouts
 from strategies.rounds.gathering import Gathering
+from strategies.rounds.late.idle import Idle
 from strategies.rounds.late.outstanding import Outstanding
 from strategies.rounds.late.rebasing import rebased
 from strategies.rounds.record import RoundRecord
@@ -39,6 +40,9 @@ class OpenRounds:
         self._exchange = exchange
         self._rule = rule
         self._out = Outstanding(exchange)
+        self._idle = Idle()
+        # Who failed in this round is asked again only when nobody else is left.
+        self._failed: set[str] = set()
         self._opened = 0.0
 
     def train(self, server_round: int) -> RoundRecord:
@@ -50,17 +54,15 @@ class OpenRounds:
             Nobody answered, though everybody who is there was asked three times.
         """
         lost: list[Rejection] = []
-        # Who failed in this round is asked again only when nobody else is left.
-        failed: set[str] = set()
         asking = attempt = 1
         self._begin(server_round)
         while True:
-            context = partial(self._context, server_round, asking - 1, failed)
+            context = partial(self._context, server_round, asking - 1)
             standing = self._standing(server_round, context)
             taken = self._rule.closes(standing)
             if taken is not None:
                 break
-            count = self._rule.ask(standing) if self._somebody_idle(failed) else 0
+            count = self._rule.ask(standing) if self._somebody_idle() else 0
             dropped = self._ask(context(), count) if count > 0 else []
             asking += count > 0
             lost += dropped
@@ -69,10 +71,10 @@ class OpenRounds:
             arrivals = self._next(until)
             fresh = [a.item for a in arrivals if isinstance(a.item, Rejection)]
             lost += fresh
-            failed.update(rejection.client for rejection in (*dropped, *fresh))
+            self._failed.update(rejection.client for rejection in (*dropped, *fresh))
             if arrivals or dropped or self._exchange.under_way or isfinite(until):
                 continue
-            if self._exchange.virtual and self._exchange.now() > before and self._may_come(failed):
+            if self._exchange.virtual and self._exchange.now() > before and self._may_come():
                 continue
             if self._out.waiting:
                 taken = list(self._out.waiting)
@@ -82,7 +84,7 @@ class OpenRounds:
                 break
             self._try_again(server_round, attempt, lost)
             attempt += 1
-            failed.clear()
+            self._forgive()
         return self._closed(server_round, taken, lost)
 
     def _begin(self, server_round: int) -> None:
@@ -95,28 +97,32 @@ class OpenRounds:
         context = frame.context(server_round)
         self._out.send([], frame.builder("train", context), context, frame.options.round_timeout)
 
-    def _somebody_idle(self, failed: Collection[str]) -> bool:
+    def _forgive(self) -> None:
+        """Let those who failed be asked again."""
+        self._idle.freed(self._failed)
+        self._failed.clear()
+
+    def _somebody_idle(self) -> bool:
         """Say whether there may be somebody to ask, without a look at each client."""
-        busy = len(self._exchange.under_way) + len(self._out.waiting) + len(failed)
+        busy = len(self._exchange.under_way) + len(self._out.waiting) + len(self._failed)
         return busy < len(self._exchange.roster)
 
-    def _may_come(self, failed: Collection[str]) -> bool:
+    def _may_come(self) -> bool:
         """Say whether the scenario may bring somebody, with nobody under way, who can be asked."""
         roster, chance = self._exchange.roster, self._frame.participation.probability
         return any(
             chance(roster[client]) != 0
             for client in roster.reachable
-            if client not in failed and client not in self._out.waiting
+            if client not in self._failed and client not in self._out.waiting
         )
 
-    def _context(self, server_round: int, asking: int, failed: set[str]) -> RoundContext:
-        busy = failed.union(self._exchange.under_way, self._out.waiting)
-        return replace(
-            self._frame.context(server_round),
-            busy=frozenset(busy),
-            now=self._exchange.now(),
-            asking=asking,
-        )
+    def _context(self, server_round: int, asking: int) -> RoundContext:
+        context = self._frame.context(server_round)
+        self._idle.look(context, self._busy)
+        return replace(context, idle=self._idle, now=self._exchange.now(), asking=asking)
+
+    def _busy(self) -> Collection[str]:
+        return self._failed.union(self._exchange.under_way, self._out.waiting)
 
     def _standing(self, server_round: int, context: Callable[[], RoundContext]) -> Standing:
         return Standing(
@@ -136,6 +142,7 @@ class OpenRounds:
             return []
         context = replace(context, clients_per_round=count)
         cohort = list(frame.strategy.sample(context))
+        self._idle.took(cohort)
         lost = dropouts(cohort, context)
         leaving = {rejection.client for rejection in lost}
         for rejection in lost:
@@ -188,10 +195,13 @@ class OpenRounds:
                 lost.append(Rejection(client, server_round, "late", detail))
                 frame.ledger.refused(lost[-1])
             self._out.forget(late)
+            self._idle.freed(late)
+        self._forgive()
         self._opened = self._exchange.now()
-        context = self._context(server_round, 0, set())
-        gathering = Gathering(frame.strategy, context)
         replies = [arrival for client in taken if (arrival := self._out.waiting.pop(client))]
+        self._idle.freed(taken)
+        context = self._context(server_round, 0)
+        gathering = Gathering(frame.strategy, context)
         for arrival in context.roster.in_order(replies):
             reply = self._fresh(arrival, context)
             if isinstance(reply, Rejection):

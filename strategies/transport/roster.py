@@ -86,9 +86,16 @@ class Node:
 
 
 class Roster:
-    """Clients in natural order of their ids, and the nodes that host them."""
+    """Clients in natural order of their ids, and the nodes that host them.
+
+    Attributes
+    ----------
+    version : int
+        Grows when clients come, go, or cannot be reached.
+    """
 
     def __init__(self) -> None:
+        self.version = 0
         self._clients: dict[str, Client] = {}
         self._nodes: dict[int, Node] = {}
         # By client that is not reachable, the first round in which that was noticed.
@@ -163,6 +170,7 @@ class Roster:
     def join(self, node: Node, clients: Iterable[Client]) -> None:
         """Add a node's clients; one that returns on another node moves there."""
         self._nodes[node.id] = node
+        self.version += 1
         for client in clients:
             known = self._clients.get(client.id)
             if known is not None and node.pools:  # given out by the server, not said by the node
@@ -205,6 +213,7 @@ class Roster:
     def leave(self, node_id: int) -> None:
         """Mark a node's clients as unreachable."""
         self._nodes.pop(node_id, None)
+        self.version += 1
         self._absent.update((c.id, None) for c in self if c.node == node_id)
 
     def forget_absent(self, server_round: int, after: int) -> tuple[str, ...]:
@@ -226,6 +235,7 @@ class Roster:
         for client in gone:
             del self._clients[client], self._absent[client]
         self._places = {} if gone else self._places
+        self.version += bool(gone)
         return gone
 
     def to_dicts(self) -> list[dict[str, object]]:
@@ -247,6 +257,7 @@ class Roster:
 
     def recall(self, known: Iterable[Mapping[str, Any]]) -> None:
         """Add the clients of `to_dicts` that have not come back, as unreachable ones."""
+        self.version += 1
         for item in known:
             values = dict(item)
             since = values.pop("absent")

@@ -49,13 +49,13 @@ class Standing:
     round: int
     opened: float
     now: float
-    idle: Callable[[], tuple[str, ...]]
+    idle: Callable[[], Sequence[str]]
     under_way: Mapping[str, int]
     waiting: Mapping[str, Waiting]
     wanted: int = 0
 
     @cached_property
-    def available(self) -> tuple[str, ...]:
+    def available(self) -> Sequence[str]:
         """Who could be asked now, in roster order: neither training nor waiting."""
         return self.idle()
 
