@@ -160,11 +160,11 @@ class OpenRounds:
         if not arrivals:
             self._exchange.refresh()
         for arrival in arrivals:
+            self._out.came(arrival)
             if isinstance(arrival.item, Rejection):
                 frame.rejected(arrival.item)
             else:
                 frame.tell_remarks(arrival.item)
-                self._out.waiting[arrival.client] = arrival
         return arrivals
 
     def _try_again(self, server_round: int, attempt: int, lost: Sequence[Rejection]) -> None:

@@ -270,6 +270,15 @@ def test_each_start_is_kept_once() -> None:
     assert len(state.arrays) == 2
 
 
+@pytest.mark.parametrize("name", ["each", "buffer", "first", "interval"])
+def test_a_start_is_let_go_of_when_its_training_is_over(name: str) -> None:
+    exchange = ClockedExchange(failing=("c-1",), silent=("c-3",))
+    args = {"buffer": {"size": 2}, "interval": {"seconds": 1.5}}.get(name, {})
+    loop, _ = opened(exchange, name, args, num_rounds=8, round_timeout=5.5)
+    for _ in loop.rounds():
+        assert loop._rounds._out._sent.keys() == exchange.under_way.keys()  # type: ignore[union-attr]
+
+
 def test_rebasing_needs_the_same_schema() -> None:
     from models.errors import ClientError
 

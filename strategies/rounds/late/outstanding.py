@@ -58,9 +58,16 @@ class Outstanding:
 
         self._exchange.send(clients, built, server_round=context.round, timeout=timeout)
 
+    def came(self, arrival: Arrival) -> None:
+        """Put an answer aside; with a rejection nothing is left of the training."""
+        self._sent.pop(arrival.client, None)
+        if isinstance(arrival.item, Reply):
+            self.waiting[arrival.client] = arrival
+
     def forget(self, clients: Iterable[str]) -> None:
-        """Drop what waits of clients."""
+        """Drop what was sent to clients, and what waits of them."""
         for client in clients:
+            self._sent.pop(client, None)
             self.waiting.pop(client, None)
 
     def state(self) -> State:

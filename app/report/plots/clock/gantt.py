@@ -56,9 +56,7 @@ def gantt_figure(timeline: Timeline) -> Figure:
         axes.tick_params(axis="y", labelcolor=style.INK)
     else:
         axes.set_yticks([])
-        axes.set_ylabel(
-            f"{len(rows):,} clients, fast ones on top", fontsize=style.TEXT, color=style.MUTED
-        )
+        axes.set_ylabel(f"{len(rows):,} clients", fontsize=style.TEXT, color=style.MUTED)
     seconds_axis(axes)
     style.heading(axes, "Who trained when", _subtitle(timeline, rows, until))
     bar = figure.colorbar(
@@ -103,7 +101,8 @@ def _until(timeline: Timeline, place: NDArray[np.int64]) -> float:
 
 
 def _subtitle(timeline: Timeline, rows: NDArray[np.int64], until: float) -> str:
-    said = f"In clock time, {len(rows):,} of {counted(len(timeline.clients), 'client')}"
+    every = counted(len(timeline.clients), "client")
+    said = f"In clock time, {len(rows):,} of {every}, fast ones on top"
     if until < timeline.end:
         said += f"; the first {duration(until)} of {duration(timeline.end)}"
     return said
