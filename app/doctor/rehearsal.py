@@ -56,7 +56,9 @@ def read_rehearsal(folder: Path) -> Iterator[Finding]:
             remedy = "install the versions of constraints.txt everywhere"
             yield Finding("warning", "versions", found, remedy)
     for who, why in told["refused"].items():
-        yield Finding("problem", f"node of {who}", why, "mend it there; the reason says how")
+        # A node that could not even name its clients is known by its number.
+        about = who if who.startswith("node ") else f"node of {who}"
+        yield Finding("problem", about, why, "mend it there; the reason says how")
 
 
 def _node(node: dict[str, object]) -> Iterator[Finding]:

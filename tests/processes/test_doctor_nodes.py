@@ -27,8 +27,11 @@ def test_each_site_is_found_ready_or_with_what_to_mend(
     print(json.dumps(found, indent=1))
     about = {one["about"]: one for one in found}
     assert done.returncode == 1
-    assert about["connection"]["level"] == "good"
+    assert about["SuperLink 'lab'"]["level"] == "good"
     assert about["node of hospital-a"]["found"].endswith("rows; takes part")
-    assert about["node of hospital-b"]["level"] == "problem"
-    assert "nowhere" in about["node of hospital-b"]["found"]
+    (unready,) = (one for one in found if one["level"] == "problem")
+    assert unready["about"].startswith("node ")
+    assert not unready["about"].startswith("node of")
+    assert "'hospital-b'" in unready["found"]
+    assert "nowhere' does not exist" in unready["found"]
     assert not list((tmp_path / "runs").rglob("metrics.jsonl"))  # nobody trained
