@@ -154,8 +154,15 @@ def findings(comparison: Comparison) -> list[str]:
         for pair in comparison.pairs
         if pair.one != best.method and not pair.distinguishable
     ]
-    if others:
+    if len(rows) > 2 and not any(pair.distinguishable for pair in comparison.pairs):
+        said[-1] = "No two of these methods can be distinguished."
+    elif others:
         said.append(f"Not distinguishable from each other: {'; '.join(others)}.")
+    said += [
+        f"{pair.one} and {pair.other} gave every client the same accuracy: here they do the same."
+        for pair in comparison.pairs
+        if pair.same
+    ]
     if behind:
         said.append(
             f"Distinguishable means p < 0.05 in a paired t-test over {counted(count, 'seed')}, "

@@ -62,6 +62,8 @@ class Pair:
         Share of the clients that fare better with `one`; None where clients are not known.
     clients_p_value : float or None
         Of Wilcoxon's signed-rank test over clients, not adjusted.
+    same : bool
+        Whether every client has the same score with both, in every seed.
     """
 
     one: str
@@ -70,6 +72,7 @@ class Pair:
     p_value: float | None
     clients_better: float | None = None
     clients_p_value: float | None = None
+    same: bool = False
 
     @property
     def distinguishable(self) -> bool:
@@ -125,7 +128,8 @@ def _over_clients(
         return pair
     better = sum(value > 0 for value in means) / len(means)
     p_value = float(stats.wilcoxon(means).pvalue) if any(means) else 1.0
-    return replace(pair, clients_better=better, clients_p_value=p_value)
+    same = all(first[s][c] == second[s][c] for s in seeds for c in names)
+    return replace(pair, clients_better=better, clients_p_value=p_value, same=same)
 
 
 def _holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from compared_runs import finished
 from scipy import stats
 
 from app.compare.cells import plan_cells
-from app.compare.comparison import Comparison, findings, make_comparison
+from app.compare.comparison import HEADLINE, Comparison, findings, make_comparison
 from app.compare.contestants import parse_contestants
 from app.compare.meaning import meanings
 from app.compare.outcomes import Outcome, read_outcomes
@@ -86,6 +87,9 @@ def test_equal_runs_are_not_distinguishable() -> None:
     same = [Outcome(m, s, {"x": 0.5}, {"a": 0.5}, ()) for m in "pq" for s in (1, 2)]
     (pair,) = compare_pairs(same, "x")
     assert (pair.p_value, pair.clients_p_value, pair.distinguishable) == (1.0, 1.0, False)
+    assert pair.same
+    told = replace(same[0], clients={"a": 0.4})
+    assert not compare_pairs([told, *same[1:]], "x")[0].same
 
 
 @pytest.mark.parametrize(("seeds", "p_value"), [(2, 0.5), (3, 0.25), (6, 0.03125)])
@@ -105,6 +109,19 @@ def test_the_words_say_what_cannot_be_told_apart(comparison: Comparison) -> None
     assert "Not distinguishable from fedavg: fedstale." in said
     assert "Behind it beyond chance: local" in said
     assert "Distinguishable means p < 0.05" in said
+
+
+def test_where_nothing_is_told_apart_one_sentence_says_so() -> None:
+    scores = {"p": 0.5, "q": 0.5, "r": 0.6}
+    told = [
+        Outcome(m, s, {HEADLINE: v + s / 10}, {"a": v + s / 10}, ())
+        for m, v in scores.items()
+        for s in (1, 2)
+    ]
+    said = findings(make_comparison("x", told, [], {}))
+    assert said[1] == "No two of these methods can be distinguished."
+    assert "p and q gave every client the same accuracy: here they do the same." in said
+    assert not any("each other" in line for line in said)
 
 
 def test_one_seed_tells_nothing_apart(tmp_path: Path) -> None:
