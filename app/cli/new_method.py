@@ -10,12 +10,12 @@ from string import Template
 
 from rich.console import Console
 
+from app.plugins.checks import NAME_FORM, is_name
 from app.plugins.template import FILES
 from app.registry import registry
 from models.errors import ConfigurationError
 from models.files import write_text
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _IMPORTED = re.compile(r"^from \S+ import (.+)$", re.MULTILINE)
 
 
@@ -35,10 +35,9 @@ def write_method(name: str, folder: Path | None, console: Console) -> Path:
     ConfigurationError
         The name will not do, or is taken, or the folder holds something.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ConfigurationError(
-            f"'{name}' is no name of a method: lower-case letters, digits and single hyphens, "
-            "beginning with a letter, such as 'my-method'"
+            f"'{name}' is no name of a method: {NAME_FORM}, such as 'my-method'"
         )
     if name in registry().methods:
         package = registry().package(name)

@@ -57,12 +57,12 @@ def show_profile(
 
 def able(found: Sequence[Advice], profile: Profile, config: Mapping[str, object]) -> list[Advice]:
     """Leave out what could not run here, such as a mean of adapters of different models."""
-    kept = (replace(one, methods=_able(one, profile, config)) for one in found)
-    return [one for one in kept if one.methods]
-
-
-def _able(advice: Advice, profile: Profile, config: Mapping[str, object]) -> tuple[str, ...]:
-    return tuple(method for method in advice.methods if _runs(method, profile, config))
+    kept = []
+    for one in found:
+        methods = tuple(method for method in one.methods if _runs(method, profile, config))
+        if methods:
+            kept.append(replace(one, methods=methods))
+    return kept
 
 
 def _runs(method: str, profile: Profile, config: Mapping[str, object]) -> bool:

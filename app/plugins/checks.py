@@ -15,15 +15,16 @@ from models.adapters import option_errors
 from strategies.base import Options, Strategy, Wrapper
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_FORM = "lower-case letters, digits and single hyphens, beginning with a letter"
+NAME_FORM = "lower-case letters, digits and single hyphens, beginning with a letter"
+"""How the name of a method, an objective or a trainer is made."""
 
 
 def form_error(found: object) -> str:
     """Say why what an entry point gave cannot be a method; empty if it can."""
     if not isinstance(found, Method):
         return f"gives {_kind(found)}, not a Method"
-    if not _is_name(found.name):
-        return f"its name {found.name!r} is not of {_FORM}"
+    if not is_name(found.name):
+        return f"its name {found.name!r} is not of {NAME_FORM}"
     if found.strategy is None and not found.objectives and not found.trainers:
         return "has no half: neither a strategy nor an objective nor a trainer"
     errors = [*_texts(found), *_server_half(found.strategy)]
@@ -64,7 +65,8 @@ def _texts(method: Method) -> list[str]:
     ]
 
 
-def _is_name(name: object) -> bool:
+def is_name(name: object) -> bool:
+    """Tell whether something has `NAME_FORM`."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
@@ -116,8 +118,8 @@ def _classes(word: str, given: object, base: type[BaseModel]) -> list[str]:
         return [f"{word} is {_kind(given)}, not a mapping of names to classes"]
     errors = []
     for name, half in given.items():
-        if not _is_name(name):
-            errors.append(f"{word}: {name!r} is not of {_FORM}")
+        if not is_name(name):
+            errors.append(f"{word}: {name!r} is not of {NAME_FORM}")
         if not isinstance(half, type) or not issubclass(half, base):
             errors.append(f"{word}: '{name}' is {_kind(half)}, not a subclass of {base.__name__}")
         else:

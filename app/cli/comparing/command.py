@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from app.cli.comparing.runs import UnderFlower, run_cells
 from app.cli.comparing.superlink import OwnSuperLink
-from app.cli.launch import ended_like_ctrl_c
+from app.cli.launch import INTERRUPTED, ended_like_ctrl_c
 from app.cli.merging import differing, find_app_root, merge
 from app.compare.cells import Cell, plan_cells
 from app.compare.comparison import make_comparison
@@ -22,7 +22,7 @@ from app.registry import registry
 from app.settings import parse_run_config
 from models.errors import ConfigurationError
 
-_INTERRUPTED = 130
+# What a reader must know of a scenario, though it may be as it is by default.
 _ALWAYS_TOLD = {
     "dataset", "partition", "partition-args", "partition-seed", "num-clients", "clients-per-round",
     "num-server-rounds", "model", "adapter", "local-epochs", "learning-rate",
@@ -54,7 +54,8 @@ def compare_methods(
     base = merge(files, words, root)
     name = scenario_name(files, words)
     presets = {c.preset: merge([], [c.preset], root) for c in contestants if c.preset}
-    folder = (out or _default_folder(base) / f"compare-{name}").absolute()
+    scenario = parse_run_config(base, registry())
+    folder = (out or scenario.out_dir / f"compare-{name}").absolute()
     cells = plan_cells(name, base, contestants, presets, seeds, folder / "runs")
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"comparison: {folder}", markup=False, highlight=False, soft_wrap=True)
@@ -67,10 +68,12 @@ def compare_methods(
                 run_cells(cells, under, console, failed)
         except KeyboardInterrupt:
             console.print("Stopped; the same command goes on from here.", style="yellow")
-            code = _INTERRUPTED
+            code = INTERRUPTED
     outcomes, missing = read_outcomes(cells), _missing(cells, failed)
     told = meanings(cells)
-    comparison = make_comparison(name, outcomes, missing, _scenario(base), target, told)
+    shown = {*_ALWAYS_TOLD, *differing(base)} - _METHODS_OWN
+    settings = {key: value for key, value in scenario.to_flat().items() if key in shown}
+    comparison = make_comparison(name, outcomes, missing, settings, target, told)
     page = write_comparison(comparison, folder)
     print_comparison(comparison, console)
     console.print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)
@@ -88,17 +91,6 @@ def scenario_name(files: Sequence[Path], words: Sequence[str]) -> str:
 def _is_methods_own(word: str) -> bool:
     key, equals, _ = word.partition("=")
     return bool(equals) and key.strip() in _METHODS_OWN
-
-
-def _scenario(base: Mapping[str, object]) -> dict[str, object]:
-    """Return what a reader must know of a scenario, and what is not as it is by default."""
-    flat = parse_run_config(base, registry()).to_flat()
-    told = {*_ALWAYS_TOLD, *differing(base)} - _METHODS_OWN
-    return {key: value for key, value in flat.items() if key in told}
-
-
-def _default_folder(base: Mapping[str, object]) -> Path:
-    return parse_run_config(base, registry()).out_dir
 
 
 def _missing(cells: Sequence[Cell], failed: Sequence[str]) -> list[str]:

@@ -109,7 +109,7 @@ class OwnSuperLink:
 
 
 def end_processes(processes: Sequence[psutil.Process]) -> None:
-    """End what still runs of these and what is under them, politely at first.
+    """End what still runs of these, politely at first.
 
     Only those whose parent is none of them are asked, so that each can end its own in order: a
     simulation writes its state and ends Ray.
